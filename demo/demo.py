@@ -1,0 +1,31 @@
+"""回声公众号：文本、图片、语音原样返回。运行 python demo.py，然后在公众平台提交服务器配置。"""
+
+import os
+
+from wx_mp_svr import ImageReqMsg, ImageRspMsg, TextReqMsg, VoiceReqMsg, VoiceRspMsg, WxMpServer
+
+# 演示用的值，只能在本机使用；上线前设置同名环境变量，换成自己的。
+os.environ.setdefault("WX_MP_APPID", "wx0000000000000000")
+os.environ.setdefault("WX_MP_TOKEN", "xxx")
+os.environ.setdefault("WX_MP_AES_KEY", "x" * 43)
+
+
+class Echo(WxMpServer):
+    def on_message(self, req):
+        match req:
+            case TextReqMsg(content=text):
+                return text
+            case ImageReqMsg(media_id=media):
+                return ImageRspMsg(media)
+            case VoiceReqMsg(media_id=media):
+                return VoiceRspMsg(media)
+        return "暂不支持ECHO的消息类型"
+
+    def on_subscribe(self, event):
+        return "欢迎关注"
+
+
+server = Echo()
+
+if __name__ == "__main__":
+    server.run()

@@ -1,0 +1,67 @@
+"""The shell around the exchange where no other application is mounted: WSGI in, WSGI out.
+
+Answers the one path by itself and leaves all others to Flask. Translates and does nothing else.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.wsgi import get_input_stream
+
+from .exchange import FORBIDDEN, Answer
+
+log = logging.getLogger("wx_mp_svr")
+
+WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+HEADERS = {"X-Content-Type-Options": "nosniff"}
+STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
+def in_front_of(
+    inner: WsgiApp, path: str, answer_of: Callable[[dict[str, Any], Callable[[int], bytes]], Answer]
+) -> WsgiApp:
+    """Return a WSGI application that answers *path*, with and without a slash at its end, and leaves the rest to *inner*.
+
+    Args:
+        inner: Flask.
+        path: Ours.
+        answer_of: Takes the environ and a function that reads so many bytes of the body.
+    """
+    paths = (path, f"{path}/")
+
+    def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] not in paths or environ["REQUEST_METHOD"] not in ("POST", "GET"):
+            return inner(environ, start_response)
+        try:
+            answer = answer_of(environ, lambda limit: read_body(get_input_stream(environ), limit))
+        except HTTPException:  # the sender has hung up
+            answer = FORBIDDEN
+        except Exception:
+            log.exception("a bug of wx-mp-svr")
+            answer = Answer(500, b"internal server error")
+        headers = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), **HEADERS}
+        start_response(STATUS_LINES[answer.status], list(headers.items()))
+        return [answer.body]
+
+    return wsgi
+
+
+def read_body(stream: Any, limit: int) -> bytes:
+    """Read a request's body, *limit* bytes at most; the rest is never read.
+
+    Not Flask's `request.data`, which is empty for a form's Content-Type: nobody knows which one WeChat sends.
+    """
+    body = b""
+    try:
+        while len(body) < limit and (chunk := stream.read(limit - len(body))):
+            body += chunk
+    except HTTPException:
+        raise  # a limit of the host application
+    except Exception:
+        log.debug("a body broke off", exc_info=True)  # each WSGI server has its own errors for that; no push is in it
+        return b""
+    return body

@@ -1,0 +1,207 @@
+"""What may be answered: the six reply types, the hand-over to human agents, and silence.
+
+A reply object in, its packet out. Handlers never fill in To and From: `render` swaps those of the request. Knows nothing
+of modes, stores or handlers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+from . import xmlio
+from .errors import ReplyError
+from .req_msg import EventReqMsg, ReqMsg
+
+MAX_ARTICLES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RspMsg:
+    """What all replies share.
+
+    Attributes:
+        msg_type: WeChat's name for the kind.
+        required: The field without which WeChat shows its fault notice, if there is one.
+    """
+
+    msg_type: ClassVar[str] = ""
+    required: ClassVar[str] = ""
+
+    def _elements(self) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyRspMsg(RspMsg):
+    """Acknowledge without a reply; the same as returning None or ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextRspMsg(RspMsg):
+    r"""文本. Newlines are ``\n``; ``<a href="https://...">...</a>`` is a link. WeChat takes 2,047 bytes of UTF-8."""
+
+    msg_type: ClassVar[str] = "text"
+    content: str
+
+    def _elements(self) -> dict[str, Any]:
+        return {"Content": self.content}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRspMsg(RspMsg):
+    """图片. The media_id of an uploaded image, or of one that a user sent (kept for 3 days). No animated GIF."""
+
+    msg_type: ClassVar[str] = "image"
+    required: ClassVar[str] = "media_id"
+    media_id: str
+
+    def _elements(self) -> dict[str, Any]:
+        return {"Image": {"MediaId": self.media_id}}
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceRspMsg(RspMsg):
+    """语音. The media_id of an uploaded recording, or of one that a user sent (kept for 3 days)."""
+
+    msg_type: ClassVar[str] = "voice"
+    required: ClassVar[str] = "media_id"
+    media_id: str
+
+    def _elements(self) -> dict[str, Any]:
+        return {"Voice": {"MediaId": self.media_id}}
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRspMsg(RspMsg):
+    """视频. The media_id of an uploaded video."""
+
+    msg_type: ClassVar[str] = "video"
+    required: ClassVar[str] = "media_id"
+    media_id: str
+    title: str = ""
+    description: str = ""
+
+    def _elements(self) -> dict[str, Any]:
+        return {"Video": {"MediaId": self.media_id, **_given(Title=self.title, Description=self.description)}}
+
+
+@dataclass(frozen=True, slots=True)
+class MusicRspMsg(RspMsg):
+    """音乐. Only the cover is required: the media_id of an uploaded thumb."""
+
+    msg_type: ClassVar[str] = "music"
+    required: ClassVar[str] = "thumb_media_id"
+    thumb_media_id: str
+    title: str = ""
+    description: str = ""
+    music_url: str = ""
+    hq_music_url: str = ""
+
+    def _elements(self) -> dict[str, Any]:
+        optional = _given(
+            Title=self.title, Description=self.description, MusicUrl=self.music_url, HQMusicUrl=self.hq_music_url
+        )
+        return {"Music": {**optional, "ThumbMediaId": self.thumb_media_id}}
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """One article of a `NewsRspMsg`. `pic_url`: JPG or PNG, 360x200 for the first article, 200x200 for the others."""
+
+    title: str
+    description: str = ""
+    pic_url: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewsRspMsg(RspMsg):
+    """图文. One article after an ordinary message, up to eight after an event: WeChat's rule since 2018."""
+
+    msg_type: ClassVar[str] = "news"
+    articles: Sequence[Article]
+
+    def _elements(self) -> dict[str, Any]:
+        items = [
+            {"Title": a.title, "Description": a.description, "PicUrl": a.pic_url, "Url": a.url} for a in self.articles
+        ]
+        return {"ArticleCount": len(items), "Articles": {"item": items}}
+
+
+@dataclass(frozen=True, slots=True)
+class TransferCustomerServiceRspMsg(RspMsg):
+    """转客服: hand the user over to human agents, to the one named if one is named (``name@account``)."""
+
+    msg_type: ClassVar[str] = "transfer_customer_service"
+    kf_account: str = ""
+
+    def _elements(self) -> dict[str, Any]:
+        return {"TransInfo": {"KfAccount": self.kf_account}} if self.kf_account else {}
+
+
+def _given(**elements: str) -> dict[str, str]:
+    return {name: value for name, value in elements.items() if value}
+
+
+def render(rsp: RspMsg, req: ReqMsg, *, now: int) -> str:
+    """Write the plain packet that answers *req*; To and From are swapped. Silence is "".
+
+    Args:
+        rsp: Already checked by `fit`.
+        req: Whom it answers.
+        now: Unix time in seconds.
+    """
+    if not rsp.msg_type:
+        return ""
+    cdata = xmlio.cdata
+    return (
+        f"<xml><ToUserName>{cdata(req.from_user_name)}</ToUserName><FromUserName>{cdata(req.to_user_name)}</FromUserName>"
+        f"<CreateTime>{now}</CreateTime><MsgType>{cdata(rsp.msg_type)}</MsgType>{xmlio.dump(rsp._elements())}</xml>"
+    )
+
+
+def fit(rsp: RspMsg, req: ReqMsg, *, strict: bool) -> RspMsg:
+    """Check a reply against WeChat's rules before it leaves.
+
+    Args:
+        rsp: What the handler returned.
+        req: What it answers.
+        strict: In development, say so instead of mending it silently.
+
+    Returns:
+        The reply, mended where that is possible: several articles to an ordinary message become the first, and a reply
+        without content becomes silence.
+
+    Raises:
+        ReplyError: WeChat would show its fault notice: a field is missing or is not text. When strict, also for what
+            would be mended.
+    """
+    _check_types(rsp)
+    if rsp.required and not getattr(rsp, rsp.required):
+        raise ReplyError(f"{type(rsp).__name__} needs {rsp.required}: WeChat shows its fault notice without it")
+    if isinstance(rsp, TextRspMsg) and not xmlio.legal(rsp.content).strip():
+        if strict:
+            raise ReplyError('TextRspMsg needs content; return None or "" to acknowledge without a reply')
+        return EmptyRspMsg()
+    if isinstance(rsp, NewsRspMsg):
+        limit = MAX_ARTICLES if isinstance(req, EventReqMsg) else 1
+        if strict and not 1 <= len(rsp.articles) <= limit:
+            raise ReplyError(
+                f"NewsRspMsg has {len(rsp.articles)} articles; WeChat takes 1 after an ordinary message, "
+                f"1 to {MAX_ARTICLES} after an event"
+            )
+        return replace(rsp, articles=tuple(rsp.articles[:limit])) if rsp.articles else EmptyRspMsg()
+    return rsp
+
+
+def _check_types(rsp: RspMsg) -> None:
+    parts: Sequence[Any] = [rsp]
+    if isinstance(rsp, NewsRspMsg):
+        parts = rsp.articles
+        if not isinstance(parts, list | tuple) or not all(isinstance(article, Article) for article in parts):
+            raise ReplyError("NewsRspMsg.articles is a list of Article")
+    for part in parts:
+        for field in fields(part):
+            value = getattr(part, field.name)
+            if not isinstance(value, str):
+                raise ReplyError(f"{type(part).__name__}.{field.name} is text (str), not {type(value).__name__}")

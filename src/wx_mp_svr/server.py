@@ -1,0 +1,380 @@
+"""WxMpServer: the Flask shell around the exchange.
+
+Requests in, responses out; translates and does nothing else. If it grows an `if` about WeChat, that line belongs below.
+"""
+
+import dataclasses
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Response, request
+
+from . import config
+from .answers import Answers
+from .background import Background
+from .crypto import ReusedCipher
+from .envelope import Envelope
+from .errors import ConfigError
+from .exchange import Answer, Exchange
+from .front import HEADERS, in_front_of, read_body
+from .handlers import NAMES, Handler, Handlers
+from .links import Links
+from .runs import Job, Runs
+from .store import Store, open_default_store, open_store
+from .store.guarded import GuardedStore
+from .store.memory import MemoryStore
+from .testing import FakeWeChat
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+log = logging.getLogger("wx_mp_svr")
+
+_OWN_APP: Any = object()
+
+
+class WxMpServer:
+    """A server for the callbacks of one Official Account (公众号).
+
+    Give it your handlers by subclass, by argument or by decorator::
+
+        class Bot(WxMpServer):
+            def on_message(self, req):
+                return "你好"
+
+        WxMpServer(on_message=echo)
+
+        @server.on_message
+        def echo(req): ...
+
+    A handler takes the message and returns a reply object, a str (text), an Article or a list of them (news), or None to
+    acknowledge; it may be a ``def`` or an ``async def``. It runs once per push, in a pool thread (an ``async def`` in the
+    one event loop of the process), inside an application context, but outside of the Flask request.
+
+    The server is a WSGI application itself (``gunicorn -k gthread --threads 64 demo:server``).
+
+    Args:
+        on_message: Answers messages.
+        on_subscribe: Answers a new follower.
+        on_event: Hears all other events, component notices and the container probe.
+        on_error: Called with (exception, message) when a handler raised; may return a reply.
+        on_late_reply: Called with (message, reply) for an answer that was ready only after WeChat's last try. Accounts
+            that may use the customer-service API can send it there; others need nothing, it waits behind a link.
+        runner: See the attribute of that name.
+        app: Omitted, the server has a Flask app of its own; a Flask app to be mounted in; None to wait for `init_app`.
+        env_prefix: Of the environment names; another one for a second account.
+        settings: Every other setting by name (``token="..."``); see `wx_mp_svr.config.Settings`. An argument goes before
+            ``app.config["WX_MP_..."]``, and that before the environment.
+
+    Raises:
+        ConfigError: Something is set up wrongly; all mistakes at once, each with its cure.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_message: Handler | None = None,
+        on_subscribe: Handler | None = None,
+        on_event: Handler | None = None,
+        on_error: Handler | None = None,
+        on_late_reply: Handler | None = None,
+        runner: Callable[[Job], Any] | None = None,
+        app: Flask | None = _OWN_APP,
+        env_prefix: str = "WX_MP_",
+        **settings: Any,
+    ) -> None:
+        if unknown := sorted(settings.keys() - config.NAMES):
+            raise ConfigError(f"there is no setting {', '.join(unknown)}; there are {', '.join(sorted(config.NAMES))}")
+        self._arguments = settings
+        self._env_prefix = env_prefix
+        self._handlers = Handlers()
+        self._exchange: Exchange | None = None
+        self._store: Store | None = None
+        self._told_threads = False
+        self._runner = runner
+        self.app: Any = None
+        given = (on_message, on_subscribe, on_event, on_error, on_late_reply)
+        for name, handler in zip(NAMES, given, strict=True):
+            if getattr(type(self), name) is not getattr(WxMpServer, name):
+                self._handlers.give(name, getattr(self, name))
+                setattr(self, name, _OnlyOnce(self._handlers, name, getattr(self, name)))
+            if handler is not None:
+                self._handlers.give(name, handler)
+        self._alone = app is _OWN_APP
+        if app is _OWN_APP:
+            app = Flask(_caller(), static_folder=None)
+        if app is not None:
+            self.init_app(app)
+
+    def on_message(self, req: Any, /) -> Any:
+        """Answer a message: override it, or use it as a decorator. The default acknowledges."""
+        return self._default("on_message", req)
+
+    def on_subscribe(self, event: Any, /) -> Any:
+        """Answer a new follower: override it, or use it as a decorator. The default acknowledges."""
+        return self._default("on_subscribe", event)
+
+    def on_event(self, event: Any, /) -> Any:
+        """Hear all other events: override it, or use it as a decorator. The default acknowledges."""
+        return self._default("on_event", event)
+
+    # With two arguments; only this signature lets a subclass name and type them as it likes.
+    def on_error(self, *args: Any, **kwargs: Any) -> Any:
+        """Say what the user gets when a handler raised (exc, req): override it, or use it as a decorator."""
+        return self._default("on_error", args[0])
+
+    def on_late_reply(self, *args: Any, **kwargs: Any) -> Any:
+        """Hear of an answer (req, reply) that came after WeChat's last try: override it, or use it as a decorator."""
+        return self._default("on_late_reply", args[0])
+
+    def _default(self, name: str, given: Any) -> Any:
+        if callable(given):  # no message is callable: this is the decorator
+            self._handlers.give(name, given)
+            return given
+        return None
+
+    def init_app(self, app: Flask) -> None:
+        """Mount the server in a Flask app, at its `path`. Several servers (accounts) may live in one app.
+
+        Raises:
+            ConfigError: Something is set up wrongly, or the path is taken.
+        """
+        if self._exchange is not None:
+            raise ConfigError("this server is mounted already; make one WxMpServer for each app and account")
+        settings = config.load(self._arguments, app.config, os.environ, self._env_prefix)
+        self.app = app
+        for warning in config.warnings(settings):
+            log.warning(warning)
+        self._assemble(settings, _store_of(settings, app))
+        app.add_url_rule(
+            settings.path,
+            f"wx_mp:{settings.path}",
+            self._view,
+            methods=["GET", "POST"],
+            merge_slashes=False,
+            strict_slashes=False,  # with and without a slash at the end, and never a redirect: WeChat does not follow
+        )
+        if self._alone:
+            # Flask's dispatch costs as much as all that we do; where nobody else is mounted, nobody misses it.
+            app.wsgi_app = in_front_of(app.wsgi_app, settings.path, self._answer)  # type: ignore
+
+    def _assemble(self, settings: config.Settings, store: Store) -> None:
+        """Put the path of a push together."""
+        scaled = settings.scaled()
+        self.settings = settings
+        self._store = store
+        self._guarded = store if isinstance(store, MemoryStore) else GuardedStore(store)
+        links = Links(self._guarded, scaled)
+        answers = Answers(scaled, self._guarded, links, clock=time.time)
+        app = self.app
+        self._runs = Runs(
+            scaled,
+            self._guarded,
+            self._handlers,
+            answers,
+            context=app.app_context,
+            strict=lambda: bool(app.debug or app.testing),
+            clock=time.time,
+        )
+        self.runner = self._runner
+        self._background = Background(scaled, self._guarded, links, answers, self._runs)
+        self._exchange = Exchange(
+            _envelope_of(settings), self._background, window=settings.window, max_body=settings.max_body
+        )
+
+    def _view(self) -> Response:
+        """Answer as a view of a Flask app, whose hooks, error pages and limits apply."""
+        answer = self._answer(request.environ, lambda limit: read_body(request.stream, limit))
+        response = Response(answer.body, answer.status, content_type=answer.content_type)
+        response.headers.update(HEADERS)
+        return response
+
+    def _answer(self, environ: dict[str, Any], read: Callable[[int], bytes]) -> Answer:
+        exchange = self._exchange
+        assert exchange is not None  # noqa: S101 (nobody calls before it is there)
+        query, remote = environ.get("QUERY_STRING", ""), environ.get("REMOTE_ADDR") or "-"
+        if environ["REQUEST_METHOD"] != "POST":
+            return exchange.verify_url(query, now=time.time(), remote=remote)
+        threaded = bool(environ.get("wsgi.multithread"))
+        if not threaded and not self._told_threads:
+            self._told_threads = True
+            log.warning(
+                "this WSGI server has one thread a process: a slow message blocks all others, and answers after 4.3 s "
+                "wait behind a link. Start it with: gunicorn -k gthread --threads 64 MODULE:server"
+            )
+        body = read(self.settings.max_body + 1)
+        return exchange.answer(query, body, now=time.time(), remote=remote, threaded=threaded)
+
+    @property
+    def runner(self) -> Callable[[Job], Any] | None:
+        """What takes jobs to a task queue whose workers call `run_job`; None runs handlers in this process.
+
+        Any function that takes a dict (JSON; it holds the message's text)::
+
+            @huey.task()
+            def work(job):
+                server.run_job(job)
+
+            server.runner = work
+
+        Raises:
+            ConfigError: On setting: the store is in this process's memory, where no worker finds it.
+        """
+        return self._runner
+
+    @runner.setter
+    def runner(self, runner: Callable[[Job], Any] | None) -> None:
+        if runner is not None and isinstance(self._store, MemoryStore):
+            raise ConfigError(
+                "a runner needs a store that its workers share: WX_MP_STORE=sqlite:PATH or redis://... / "
+                "使用任务队列时，WX_MP_STORE 须为 sqlite: 或 redis://"
+            )
+        self._runner = runner
+        if self._store is not None:
+            self._runs.runner = runner
+
+    def run_job(self, job: Job) -> None:
+        """Run the handler for a job that `runner` took to a task queue. Call it in the queue's worker.
+
+        Args:
+            job: As `runner` got it.
+        """
+        self._mounted()
+        self._runs.work(job)
+
+    def stats(self) -> dict[str, Any]:
+        """Return what this process is doing, as JSON-ready numbers.
+
+        Returns:
+            ``held`` tries that have waited over a second, ``running`` and ``queued`` handlers, ``hung_up`` tries in the
+            last 5 minutes that WeChat got no answer to, ``breaker_open`` (0 or 1), ``store`` and ``store_down`` (0 or 1).
+        """
+        self._mounted()
+        store = {"store": type(self._store).__name__, "store_down": int(getattr(self._guarded, "down", False))}
+        return {**self._background.stats(), **self._runs.stats(), **store}
+
+    def test_client(self, *, time_scale: float = 1.0, **settings: Any) -> FakeWeChat:
+        """Return a WeChat that pushes to this server, for tests.
+
+        The server forgets what it knows, keeps things in memory and runs handlers in this process from now on, and
+        complains about replies that WeChat would mend (`app.testing`).
+
+        Args:
+            time_scale: Multiplies all times of the server and WeChat's 5 seconds (0.1: ten times as fast).
+            settings: Of the server, for this test (``max_held=1``); with a `store` of its own it keeps its runner, too.
+        """
+        self._mounted()
+        self.app.testing = True
+        store = settings.pop("store", None)
+        if store is None:
+            store, self._runner = (
+                MemoryStore(),
+                None,
+            )  # the workers of a task queue would not find what is in our memory
+        self._assemble(dataclasses.replace(self.settings, time_scale=time_scale, **settings), store)
+        return FakeWeChat(
+            self,
+            token=self.settings.token,
+            appid=self.settings.appid,
+            aes_key=self.settings.aes_key,
+            mode=self.settings.mode,
+            path=self.settings.path,
+            time_scale=time_scale,
+        )
+
+    def _mounted(self) -> None:
+        if self.app is None:
+            raise ConfigError("this server has no app yet; call init_app(app) first")
+
+    def run(self, host: str | None = None, port: int | None = None, *, debug: bool = False) -> None:
+        """Serve until stopped: with waitress where it is installed, else with Flask's threaded development server.
+
+        Args:
+            host: Instead of the setting (127.0.0.1).
+            port: Instead of the setting (5001).
+            debug: Reload when a file changes. Never shows a debugger.
+
+        Raises:
+            ConfigError: Demo credentials or `debug` on an address that others can reach, or no app yet.
+        """
+        self._mounted()
+        host = self.settings.host if host is None else host
+        port = self.settings.port if port is None else port
+        if host not in config.LOOPBACK:
+            if self.settings.demo_values:
+                raise ConfigError(
+                    f"the demo's Token, AES key or AppID are known to everybody, and {host} can be reached by others; "
+                    "set your own, or listen on 127.0.0.1 / 演示用的 Token、AES_KEY、AppID 人人皆知，"
+                    "只能监听 127.0.0.1：请换成自己的"
+                )
+            if debug:
+                raise ConfigError(f"debug=True is for your own machine, and {host} can be reached by others")
+        log.info("listening on http://%s:%d%s", host, port, self.settings.path)
+        if threading.current_thread() is threading.main_thread():
+            # Without this a process manager's SIGTERM would kill running handlers at once; now they get their `grace`.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        waitress = None if debug else _waitress()
+        if waitress is not None:
+            waitress.serve(self.app, host=host, port=port, threads=self.settings.max_held + 16)
+            return
+        if host not in config.LOOPBACK:
+            log.warning("this is Flask's development server; pip install waitress, or serve with gunicorn")
+        self.app.run(host, port, threaded=True, debug=debug, use_debugger=False, use_reloader=debug)
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Serve as a WSGI application."""
+        return self.app(environ, start_response)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        """Show the settings but no secret."""
+        return f"<{type(self).__name__} {getattr(self, 'settings', 'not mounted yet')!r}>"
+
+
+class _OnlyOnce:
+    """Stands in for a handler method that a subclass overrides, so that using it as a decorator is noticed, too."""
+
+    def __init__(self, handlers: Handlers, name: str, method: Handler) -> None:
+        self._handlers = handlers
+        self._name = name
+        self._method = method
+
+    def __call__(self, given: Any, *rest: Any) -> Any:
+        if callable(given):
+            self._handlers.give(self._name, given)
+        return self._method(given, *rest)
+
+
+def _envelope_of(settings: config.Settings) -> Envelope:
+    keys = [key for key in (settings.aes_key, settings.aes_key_old) if key]
+    return Envelope(settings.token, settings.mode, tuple(ReusedCipher(key, settings.appid) for key in keys))
+
+
+def _store_of(settings: config.Settings, app: Flask) -> Store:
+    if not isinstance(settings.store, str):
+        return settings.store  # type: ignore[no-any-return]  # the user's own
+    # systemd's StateDirectory= comes first, since the instance folder of an installed package may be read-only.
+    folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0] or app.instance_path
+    return open_store(settings.store) if settings.store else open_default_store(Path(folder))
+
+
+def _caller() -> str:
+    """Return the name of the module that makes the server: Flask keeps the instance folder beside it."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", "__main__"))
+
+
+def _waitress() -> Any:
+    try:
+        return importlib.import_module("waitress")
+    except ImportError:
+        return None

@@ -1,0 +1,249 @@
+"""WeChat on your desk: a page that looks like a WeChat chat, with an inspector beside it.
+
+`testing` sends and judges, `talk` remembers, this is the Flask shell. The page may send messages in your account's name,
+so it is for you alone: only 127.0.0.1 is listened on, the Host header must say so (a foreign name that resolves to
+127.0.0.1 is not), and every request needs the key in the URL's path. Nothing is fetched from anywhere else.
+"""
+
+import hmac
+import secrets
+import webbrowser
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, abort, request, send_from_directory
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from ..errors import ConfigError
+from ..server import WxMpServer
+from ..testing import Mode
+from .talk import Talk
+from .views import as_curl, as_pytest
+
+_STATIC = Path(__file__).parent / "static"
+# Not guessed: Windows' registry may call .js text/plain, and then the browser runs none of it.
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+}
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",  # the key stands in the URL
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_HOSTS = ("127.0.0.1", "localhost")
+_MAX_BODY = 32 * 1024 * 1024  # of a saved talk
+_DEFAULT_URL = "http://127.0.0.1:5001/wx_mp_cb"
+
+
+def make_app(
+    target: Any,
+    *,
+    token: str,
+    appid: str = "",
+    aes_key: str = "",
+    mode: Mode | None = None,
+    path: str = "/wx_mp_cb",
+    name: str = "我的公众号",
+    key: str | None = None,
+) -> Flask:
+    """Make the simulator as a Flask app. Its page is ``/KEY/``; serve it with threads, and to nobody else.
+
+    Args:
+        target: The bot: a URL, a WSGI application or a `WxMpServer`.
+        token: The account's Token.
+        appid: Its AppID; for the AES modes.
+        aes_key: Its EncodingAESKey; for the AES modes.
+        mode: To begin with; by default safe with a key, plain without.
+        path: Where a WSGI application expects its pushes.
+        name: The account's, as the chat shows it.
+        key: What the URL must hold; by default a random one, see ``app.config["KEY"]``.
+    """
+    account = {"token": token, "appid": appid, "aes_key": aes_key, "path": path}
+    first_mode = mode or ("safe" if aes_key else "plain")
+    if isinstance(target, WxMpServer):
+        account["path"] = target.settings.path
+        scale = target.settings.time_scale
+        rescale = lambda time_scale: target.test_client(time_scale=time_scale)  # noqa: E731
+        talk = Talk(target, account, mode=first_mode, name=name, time_scale=scale, rescale=rescale)
+    else:
+        talk = Talk(target, account, mode=first_mode, name=name)
+    app = Flask(__name__, static_folder=None)
+    app.config.update(KEY=key or secrets.token_urlsafe(24), MAX_CONTENT_LENGTH=_MAX_BODY)
+    _guard(app)
+    _serve_page(app)
+    _serve_talk(app, talk, target if isinstance(target, str) else _DEFAULT_URL)
+    return app
+
+
+def serve(
+    target: Any,
+    *,
+    token: str,
+    appid: str = "",
+    aes_key: str = "",
+    mode: Mode | None = None,
+    path: str = "/wx_mp_cb",
+    name: str = "我的公众号",
+    host: str = "127.0.0.1",
+    port: int = 5002,
+    open_browser: bool = True,
+    on_ready: Callable[[str], object] | None = None,
+) -> None:
+    """Serve the simulator until Ctrl-C.
+
+    Args:
+        target: See `make_app`, as for all that is not named here.
+        token: The account's Token.
+        appid: Its AppID.
+        aes_key: Its EncodingAESKey.
+        mode: To begin with.
+        path: Where a WSGI application expects its pushes.
+        name: The account's, as the chat shows it.
+        host: A name of this machine's own, never one that others reach.
+        port: 0 for any free one.
+        open_browser: Show the page.
+        on_ready: Called with the page's URL once it can be opened.
+
+    Raises:
+        ConfigError: Others could reach the host.
+        OSError: The port is taken.
+    """
+    if host not in _HOSTS:
+        raise ConfigError(
+            f"the simulator is for this machine only, and {host} can be reached by others / 模拟器只能监听本机"
+        )
+    app = make_app(target, token=token, appid=appid, aes_key=aes_key, mode=mode, path=path, name=name)
+    try:
+        server = make_server(host, port, app, threaded=True, request_handler=_Quiet)
+    except SystemExit as exc:  # werkzeug's way to say it
+        raise OSError(f"port {port} is taken / 端口 {port} 已被占用") from exc
+    url = f"http://127.0.0.1:{server.server_port}/{app.config['KEY']}/"
+    if on_ready:
+        on_ready(url)
+    if open_browser:
+        webbrowser.open(url)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.server_close()
+
+
+class _Quiet(WSGIRequestHandler):
+    """Writes no access log, which would hold the key."""
+
+    def log_request(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def _guard(app: Flask) -> None:
+    """Let in whoever has the key and means this machine; say to browsers what the page may do."""
+
+    @app.before_request
+    def check() -> None:
+        port = request.environ["SERVER_PORT"]
+        if request.headers.get("Host", "") not in (f"127.0.0.1:{port}", f"localhost:{port}"):
+            abort(403)
+        given = request.path.split("/")[1]
+        if not hmac.compare_digest(given.encode(), app.config["KEY"].encode()):
+            abort(403)
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        response.headers.update(_HEADERS)
+        return response
+
+    @app.errorhandler(ValueError)
+    def refuse(error: ValueError) -> tuple[dict[str, str], int]:
+        return {"error": str(error)}, 400
+
+
+def _serve_page(app: Flask) -> None:
+    @app.get("/<key>/")
+    def page(key: str) -> Response:
+        return static(key, "index.html")
+
+    @app.get("/<key>/static/<name>")
+    def static(key: str, name: str) -> Response:
+        return send_from_directory(_STATIC, name, mimetype=_TYPES.get(Path(name).suffix, "application/octet-stream"))
+
+
+def _serve_talk(app: Flask, talk: Talk, url: str) -> None:
+    @app.get("/<key>/events")
+    def events(key: str) -> Response:
+        def stream() -> Iterator[str]:
+            for message in talk.watch():
+                yield f"data: {message}\n\n" if message else ": still here\n\n"
+
+        return Response(stream(), content_type="text/event-stream")
+
+    @app.post("/<key>/state")
+    def state(key: str) -> dict[str, Any]:
+        talk.configure(_json())
+        return {}
+
+    @app.post("/<key>/build")
+    def build(key: str) -> dict[str, Any]:
+        return {"xml": talk.build(_json())}
+
+    @app.post("/<key>/push")
+    def push(key: str) -> dict[str, Any]:
+        spec = _json()
+        count = spec.get("count", 1)
+        if type(count) is not int or not 1 <= count <= 20:
+            raise ValueError("一次 1～20 条")
+        return {"ids": [talk.push(talk.build(spec)) for _ in range(count)]}
+
+    @app.post("/<key>/push/<int:number>/again")
+    def again(key: str, number: int) -> dict[str, Any]:
+        spec = _json()
+        count = 10 if spec.get("burst") is True else 1
+        _known(talk, number)
+        return {"ids": [talk.again(number, new=spec.get("new") is True) for _ in range(count)]}
+
+    @app.get("/<key>/push/<int:number>/<any(curl, pytest):form>")
+    def export(key: str, number: int, form: str) -> Response:
+        found = _known(talk, number)
+        text = as_curl(found, url) if form == "curl" else as_pytest(found)
+        return Response(text, content_type="text/plain; charset=utf-8")
+
+    @app.get("/<key>/talk.json")
+    def save(key: str) -> Response:
+        headers = {"Content-Disposition": 'attachment; filename="wechat-talk.json"'}
+        return Response(talk.save(), content_type="application/json", headers=headers)
+
+    @app.post("/<key>/talk.json")
+    def open_talk(key: str) -> dict[str, Any]:
+        talk.open(_json())
+        return {}
+
+    @app.post("/<key>/clear")
+    def clear(key: str) -> dict[str, Any]:
+        talk.clear()
+        return {}
+
+
+def _known(talk: Talk, number: int) -> dict[str, Any]:
+    try:
+        return talk.get(number)
+    except KeyError:
+        abort(404)
+
+
+def _json() -> dict[str, Any]:
+    found = request.get_json()
+    if not isinstance(found, dict):
+        raise ValueError("须为 JSON 对象")
+    return found

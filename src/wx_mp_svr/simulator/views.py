@@ -1,0 +1,153 @@
+"""What the page gets to see: a push, its tries and how its signature came about, as JSON, curl and pytest.
+
+Values in, values out. The Token and the EncodingAESKey never leave this process; where they took part stands `MASK`.
+"""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ..signature import sign
+from ..testing import Result, Try, read_xml, split_links
+
+MASK = "******"
+MAX_SHOWN = 64 * 1024
+
+Json = dict[str, Any]
+
+_CALLS = {
+    # MsgType: (method of FakeWeChat, {element: parameter})
+    "text": ("send_text", {"Content": "content", "bizmsgmenuid": "bizmsgmenuid"}),
+    "image": ("send_image", {"PicUrl": "pic_url", "MediaId": "media_id"}),
+    "video": ("send_video", {"MediaId": "media_id", "ThumbMediaId": "thumb_media_id"}),
+    "shortvideo": ("send_shortvideo", {"MediaId": "media_id", "ThumbMediaId": "thumb_media_id"}),
+    "link": ("send_link", {"Title": "title", "Description": "description", "Url": "url"}),
+}
+_HEAD = ("ToUserName", "FromUserName", "CreateTime", "MsgType", "MsgId", "Event")
+
+
+def request_view(query: str, body: bytes, token: str) -> Json:
+    """Describe what is posted in every try of a push."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    params, text = dict(pairs), body.decode()
+    stamp = {"timestamp": params.get("timestamp", ""), "nonce": params.get("nonce", "")}
+    signatures = [_trace("signature", params.get("signature", ""), {"Token": token, **stamp})]
+    if "msg_signature" in params:
+        encrypt = read_xml(text).get("Encrypt", "")
+        parts = {"Token": token, **stamp, "Encrypt": encrypt}
+        signatures.append(_trace("msg_signature", params["msg_signature"], parts))
+    return {"query": query, "params": pairs, "body": text, "bytes": len(body), "signatures": signatures}
+
+
+def try_view(attempt: Try, scale: float, token: str) -> Json:
+    """Describe one delivery, its times as in WeChat's own seconds."""
+    return {
+        "number": attempt.number,
+        "started": attempt.started / scale,
+        "elapsed": attempt.elapsed / scale,
+        "status": attempt.status,
+        "headers": attempt.headers,
+        "reply": attempt.reply.decode(errors="replace")[:MAX_SHOWN],
+        "bytes": len(attempt.reply),
+        "xml": attempt.xml[:MAX_SHOWN],
+        "error": attempt.error,
+        "outcome": _outcome(attempt),
+        "checks": [asdict(check) for check in attempt.checks],
+        "signatures": _reply_signatures(attempt, token),
+    }
+
+
+def reply_view(result: Result) -> Json:
+    """Describe what the user gets to see in the end."""
+    parts = [part if isinstance(part, str) else asdict(part) for part in split_links(result.content)]
+    return {"type": result.type, "content": result.content, "parts": parts, "fields": result.fields}
+
+
+def _outcome(attempt: Try) -> str:
+    if attempt.good:
+        return "harmful" if any(check.level == "harmful" for check in attempt.checks) else "answered"
+    return "hung-up" if attempt.error == "timeout" else "error"
+
+
+def _reply_signatures(attempt: Try, token: str) -> list[Json]:
+    fields = read_xml(attempt.reply.decode(errors="replace"))
+    sealed = {name: fields.get(name) for name in ("TimeStamp", "Nonce", "Encrypt")}
+    claimed = fields.get("MsgSignature")
+    if not isinstance(claimed, str) or not all(isinstance(value, str) for value in sealed.values()):
+        return []
+    return [_trace("MsgSignature", claimed, {"Token": token, **sealed})]
+
+
+def _trace(name: str, claimed: str, parts: Mapping[str, Any]) -> Json:
+    """Tell how a signature comes about: sorted, joined, SHA-1."""
+    shown = [[label, _shown(label, value)] for label, value in sorted(parts.items(), key=lambda part: part[1])]
+    digest = sign(*parts.values())
+    joined = "".join(value for _, value in shown)
+    return {"name": name, "claimed": claimed, "parts": shown, "joined": joined, "sha1": digest}
+
+
+def _shown(label: str, value: str) -> str:
+    if label == "Token":
+        return MASK
+    return value if len(value) <= 48 else f"{value[:20]}…{value[-12:]}（{len(value)} 字符）"
+
+
+# -- to take away ----------------------------------------------------------------------------------------------------
+
+
+def as_curl(push: Json, url: str) -> str:
+    """Write the very request as a command for a POSIX shell."""
+    request = push["request"]
+    address = f"{url}{'&' if '?' in url else '?'}{request['query']}"
+    return (
+        "# 时间戳 5 分钟内有效\n"
+        f"curl -sS -i {shlex.quote(address)} \\\n"
+        "  -A 'Mozilla/4.0' -H 'Content-Type: text/xml' \\\n"
+        f"  --data-raw {shlex.quote(request['body'])}\n"
+    )
+
+
+def as_pytest(push: Json) -> str:
+    """Write a test that sends the message again and expects the same reply."""
+    fields, reply = push["fields"], push["reply"] or {"type": "", "content": "", "fields": {}}
+    name = "".join(
+        c if c.isascii() and c.isalnum() else "_" for c in fields.get("Event") or fields.get("MsgType") or ""
+    )
+    lines = [
+        "from demo import server  # 换成你的模块",
+        "",
+        "",
+        f"def test_{name.strip('_').lower() or 'push'}():",
+        "    wechat = server.test_client()",
+        f"    result = wechat.{_call(push['xml'], fields)}",
+        *(f"    assert {expectation}" for expectation in _expectations(reply)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _call(xml: str, fields: Json) -> str:
+    own = {name: value for name, value in fields.items() if name not in _HEAD}
+    user = fields.get("FromUserName", "")
+    if fields.get("MsgType") == "event" and fields.get("Event"):
+        return f"send_event({fields['Event']!r}, {own!r}, openid={user!r})"
+    method, parameters = _CALLS.get(fields.get("MsgType", ""), ("", {}))
+    if method and own and own.keys() <= parameters.keys():
+        arguments = "".join(f"{parameters[name]}={value!r}, " for name, value in own.items())
+        return f"{method}({arguments}openid={user!r})"
+    return f"send_xml({xml!r})"
+
+
+def _expectations(reply: Json) -> list[str]:
+    expected = [f"result.type == {reply['type']!r}"]
+    inner = reply["fields"].get(str(reply["type"]).capitalize())
+    if reply["type"] in ("text", "fault"):
+        expected.append(f"result.content == {reply['content']!r}")
+    elif reply["type"] == "news":
+        items = (reply["fields"].get("Articles") or {}).get("item", [])
+        titles = [item.get("Title", "") for item in items if isinstance(item, dict)]
+        expected.append(f'[article["Title"] for article in result.articles] == {titles!r}')
+    elif isinstance(inner, dict):
+        expected.append(f"result.fields[{reply['type'].capitalize()!r}] == {inner!r}")
+    return expected

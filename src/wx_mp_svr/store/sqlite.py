@@ -1,0 +1,205 @@
+"""The store in a file: shared by the workers of one machine, and still there after a restart."""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreError
+from ..forking import ForkAware
+from .values import dump, load
+
+BUSY_SECONDS = 0.5
+SWEEP_EVERY = 500  # writes
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS item (key TEXT PRIMARY KEY, value TEXT NOT NULL, ends REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS item_ends ON item (ends);
+"""
+_ADD = """
+INSERT INTO item (key, value, ends) VALUES (?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, ends = excluded.ends WHERE ends <= ?
+"""
+_INCR = """
+INSERT INTO item (key, value, ends) VALUES (?, '1', ?)
+ON CONFLICT (key) DO UPDATE SET
+    value = CASE WHEN ends <= ? THEN '1' ELSE CAST(CAST(value AS INTEGER) + 1 AS TEXT) END,
+    ends = CASE WHEN ends <= ? THEN excluded.ends ELSE ends END
+"""
+
+
+class SQLiteStore:
+    """Items in an SQLite database (WAL), opened at first use and once per process.
+
+    Args:
+        path: The database file; made with mode 0600, since it holds users' messages.
+        max_keys: Over it, what would end soonest is dropped.
+        clock: The system's clock: the only one that processes and restarts share.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], max_keys: int = 1_000_000, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._path = Path(path)
+        self._max_keys = max_keys
+        self._clock = clock
+        self._writes = 0
+        self._reader = _Connection(self._path)  # in WAL a reader never waits for a writer; on one connection it would
+        self._writer = _Connection(self._path)
+
+    def get(self, key: str) -> Any:
+        """Return the value, None when there is none or its time is over."""
+        return self.get_many([key]).get(key)
+
+    def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Return the values that there are."""
+        found: dict[str, Any] = {}
+        for start in range(0, len(keys), 500):  # SQLite allows 999 parameters
+            part = keys[start : start + 500]
+            marks = ",".join("?" * len(part))
+            rows = self._read(
+                f"SELECT key, value FROM item WHERE key IN ({marks}) AND ends > ?",  # noqa: S608 (only question marks)
+                (*part, self._clock()),
+            )
+            found.update((key, load(value)) for key, value in rows)
+        return {key: value for key, value in found.items() if value is not None}
+
+    def set(self, key: str, value: Any, ttl: float) -> None:
+        """Keep *value* for *ttl* seconds."""
+        self._write(
+            "INSERT OR REPLACE INTO item (key, value, ends) VALUES (?, ?, ?)", (key, dump(value), self._end(ttl))
+        )
+
+    def add(self, key: str, value: Any, ttl: float) -> bool:
+        """Keep *value* if there is none; true for exactly one of all callers."""
+        return self._write(_ADD, (key, dump(value), self._end(ttl), self._clock())) == 1
+
+    def incr(self, key: str, ttl: float) -> int:
+        """Count up from 1 and return the count; *ttl* starts with the first."""
+        now = self._clock()
+        self._count_write()
+        with self._writer.held() as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                database.execute(_INCR, (key, now + ttl, now, now))
+                (count,) = database.execute("SELECT value FROM item WHERE key = ?", (key,)).fetchone()
+                database.execute("COMMIT")
+            except BaseException:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+                raise
+        return int(count)
+
+    def delete(self, *keys: str) -> None:
+        """Forget; what is not there is no error."""
+        for key in keys:
+            self._write("DELETE FROM item WHERE key = ?", (key,))
+
+    def _end(self, ttl: float) -> float:
+        return self._clock() + ttl
+
+    def _write(self, statement: str, values: tuple[Any, ...]) -> int:
+        self._count_write()
+        with self._writer.held() as database:
+            return database.execute(statement, values).rowcount
+
+    def _read(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        with self._reader.held() as database:
+            return database.execute(statement, values).fetchall()
+
+    def _count_write(self) -> None:
+        self._writes += 1
+        if self._writes % SWEEP_EVERY == 0:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        with self._writer.held() as database:
+            database.execute("DELETE FROM item WHERE ends <= ?", (self._clock(),))
+            (count,) = database.execute("SELECT count(*) FROM item").fetchone()
+            surplus = max(0, count - self._max_keys)
+            database.execute("DELETE FROM item WHERE key IN (SELECT key FROM item ORDER BY ends LIMIT ?)", (surplus,))
+
+
+class _Connection(ForkAware):
+    """A connection that is opened at first use, and held by one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._served = 0
+        self.begin()
+        self.watch_forks()
+
+    def begin(self) -> None:
+        """Set up what does not survive a fork."""
+        self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        """Close the database with the store that it belongs to; Python from 3.13 on complains otherwise."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def before_fork(self) -> None:
+        """Close the database: a child must neither use nor close its parent's connection."""
+        self._lock.acquire()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def after_fork(self) -> None:
+        """Go on in the parent, with a new connection at the next use."""
+        self._lock.release()
+
+    @contextmanager
+    def held(self) -> Iterator[sqlite3.Connection]:
+        """Hold it. Who waits behind a locked file is told so; who waits in a burst of ours waits on.
+
+        Raises:
+            StoreError: Whatever SQLite says.
+        """
+        served = self._served
+        while not self._lock.acquire(timeout=BUSY_SECONDS):
+            if served == self._served:
+                raise StoreError("SQLite: busy")
+            served = self._served
+        try:
+            if self._connection is None:
+                self._connection = _open(self._path)
+            yield self._connection
+            self._served += 1
+        except (sqlite3.Error, OSError) as exc:
+            raise StoreError(f"SQLite: {exc}") from exc
+        finally:
+            self._lock.release()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # its WAL takes over the mode
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        _set_up(connection)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    """Make the table. Of processes that open a new file together all but one find it locked, and SQLite does not wait."""
+    give_up = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            # No write waits for the disk: what this may lose when the machine itself goes down is the last moment.
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.executescript(_SCHEMA)
+            return
+        except sqlite3.OperationalError as exc:
+            if "locked" not in str(exc) or time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)

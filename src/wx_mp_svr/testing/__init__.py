@@ -1,0 +1,25 @@
+"""WeChat's side of the street: builds, signs and encrypts pushes, retries them, opens replies and judges them.
+
+For your tests (`WxMpServer.test_client`), the simulator and the command line. Uses `signature` and `crypto`, which known
+answers hold, but never `envelope` or `exchange`.
+"""
+
+from .client import DEADLINE_SECONDS, FAULT_NOTICE, FakeWeChat, Faults, Mode
+from .judge import Check, Link, Result, Try, split_links
+from .packets import new_msg_id, read_xml, write_xml
+
+__all__ = [
+    "DEADLINE_SECONDS",
+    "FAULT_NOTICE",
+    "Check",
+    "FakeWeChat",
+    "Faults",
+    "Link",
+    "Mode",
+    "Result",
+    "Try",
+    "new_msg_id",
+    "read_xml",
+    "split_links",
+    "write_xml",
+]

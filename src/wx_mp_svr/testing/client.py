@@ -1,0 +1,276 @@
+"""A WeChat to try a bot with: signs, encrypts and pushes, three times if it must, and opens the replies."""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from ..crypto import Cipher
+from ..signature import sign
+from .judge import Check, Judge, Link, Result, Try
+from .line import HttpTarget, Line, WsgiTarget
+from .packets import first, new_msg_id, write_xml
+
+FAULT_NOTICE = "该公众号提供的服务出现故障，请稍后再试"
+DEADLINE_SECONDS = 5.0
+
+Mode = Literal["plain", "compatible", "safe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What goes wrong between WeChat and the bot.
+
+    Attributes:
+        delay: Seconds that each request is under way; they count among WeChat's 5.
+        drop: The tries, from 1, that never arrive.
+    """
+
+    delay: float = 0.0
+    drop: frozenset[int] = frozenset()
+
+
+class FakeWeChat:
+    """Plays WeChat against a bot.
+
+    Args:
+        target: A WSGI application, or the URL that stands in the account's server settings.
+        token: The account's Token.
+        appid: Its AppID; for the AES modes.
+        aes_key: Its EncodingAESKey; for the AES modes.
+        mode: "plain", "compatible" or "safe"; by default safe with a key, plain without.
+        path: Where a WSGI application expects its pushes.
+        openid: The user who sends, unless a call names another one.
+        account: The account's original ID.
+        time_scale: Multiplies WeChat's 5 seconds.
+        tries: How often WeChat pushes in all.
+        clock: The wall clock that timestamps come from.
+        on_try: Called with (result, try) after each delivery, for whoever wants to watch.
+        faults: What goes wrong on the way.
+    """
+
+    def __init__(
+        self,
+        target: Any,
+        *,
+        token: str,
+        appid: str = "",
+        aes_key: str = "",
+        mode: Mode | None = None,
+        path: str = "/wx_mp_cb",
+        openid: str = "oFakeUser0000000000000000001",
+        account: str = "gh_fakeaccount1",
+        time_scale: float = 1.0,
+        tries: int = 3,
+        clock: Callable[[], float] = time.time,
+        on_try: Callable[[Result, Try], None] | None = None,
+        faults: Faults = Faults(),
+    ) -> None:
+        self.mode: Mode = mode or ("safe" if aes_key else "plain")
+        self.openid = openid
+        self.account = account
+        self.time_scale = time_scale
+        self.max_tries = tries
+        self.faults = faults
+        self._token = token
+        self._cipher = Cipher(aes_key, appid) if aes_key else None
+        self._clock = clock
+        self.on_try = on_try
+        if isinstance(target, str):
+            self._post: Callable[[str, str, bytes, Line], None] = HttpTarget(target)
+        else:
+            self._post = WsgiTarget(target, path)
+
+    # -- what a user does --------------------------------------------------------------------------------------------
+
+    def send_text(self, content: str, *, bizmsgmenuid: str = "", openid: str = "") -> Result:
+        """Send a text, as if typed."""
+        elements = {"bizmsgmenuid": bizmsgmenuid} if bizmsgmenuid else {}
+        return self._send_msg("text", openid, {"Content": content, **elements})
+
+    def send_image(
+        self, media_id: str = "media_id", pic_url: str = "http://mmbiz.qpic.cn/fake", *, openid: str = ""
+    ) -> Result:
+        """Send an image."""
+        return self._send_msg("image", openid, {"PicUrl": pic_url, "MediaId": media_id})
+
+    def send_voice(
+        self, media_id: str = "media_id", voice_format: str = "amr", recognition: str = "", *, openid: str = ""
+    ) -> Result:
+        """Send a recording."""
+        elements = {"MediaId": media_id, "Format": voice_format, "MediaId16K": f"{media_id}_16k"}
+        return self._send_msg("voice", openid, {**elements, **({"Recognition": recognition} if recognition else {})})
+
+    def send_video(
+        self, media_id: str = "media_id", thumb_media_id: str = "thumb_media_id", *, openid: str = ""
+    ) -> Result:
+        """Send a video."""
+        return self._send_msg("video", openid, {"MediaId": media_id, "ThumbMediaId": thumb_media_id})
+
+    def send_shortvideo(
+        self, media_id: str = "media_id", thumb_media_id: str = "thumb_media_id", *, openid: str = ""
+    ) -> Result:
+        """Send a short video."""
+        return self._send_msg("shortvideo", openid, {"MediaId": media_id, "ThumbMediaId": thumb_media_id})
+
+    def send_location(
+        self,
+        latitude: float = 23.134521,
+        longitude: float = 113.358803,
+        label: str = "位置",
+        scale: int = 20,
+        *,
+        openid: str = "",
+    ) -> Result:
+        """Send a place. WeChat's X is the latitude."""
+        where = {"Location_X": f"{latitude:.6f}", "Location_Y": f"{longitude:.6f}"}
+        return self._send_msg("location", openid, {**where, "Scale": scale, "Label": label})
+
+    def send_link(
+        self, title: str, description: str = "", url: str = "https://example.com", *, openid: str = ""
+    ) -> Result:
+        """Send a link."""
+        return self._send_msg("link", openid, {"Title": title, "Description": description, "Url": url})
+
+    def subscribe(self, scene: str = "", *, openid: str = "") -> Result:
+        """Follow the account, perhaps by the QR code of a scene."""
+        elements = {"EventKey": f"qrscene_{scene}", "Ticket": "TICKET"} if scene else {"EventKey": ""}
+        return self.send_event("subscribe", elements, openid=openid)
+
+    def unsubscribe(self, *, openid: str = "") -> Result:
+        """Unfollow the account."""
+        return self.send_event("unsubscribe", {"EventKey": ""}, openid=openid)
+
+    def send_event(self, name: str, elements: Mapping[str, Any] | None = None, *, openid: str = "") -> Result:
+        """Let an event happen.
+
+        Args:
+            name: WeChat's name (``CLICK``).
+            elements: Its own elements by WeChat's names; a dict makes children, a list repeats.
+            openid: Whose.
+        """
+        return self.send_xml(self.build("event", {"Event": name, **(elements or {})}, openid=openid))
+
+    def tap(self, link: "Link | Result", *, openid: str = "") -> Result:
+        """Tap a menu link (of a result: its last one), which sends its words as a text.
+
+        Raises:
+            ValueError: There is no such link.
+        """
+        if isinstance(link, Result):
+            links = [found for found in link.links if found.words]
+            if not links:
+                raise ValueError(f"the reply has no link to tap: {link.content!r}")
+            link = links[-1]
+        return self.send_text(link.words, bizmsgmenuid=link.menu_id, openid=openid)
+
+    def _send_msg(self, msg_type: str, openid: str, elements: Mapping[str, Any]) -> Result:
+        return self.send_xml(self.build(msg_type, {**elements, "MsgId": new_msg_id()}, openid=openid))
+
+    def build(self, msg_type: str, elements: Mapping[str, Any], *, openid: str = "") -> str:
+        """Build a plain packet."""
+        head = {
+            "ToUserName": self.account,
+            "FromUserName": openid or self.openid,
+            "CreateTime": int(self._clock()),
+            "MsgType": msg_type,
+        }
+        return write_xml({**head, **elements})
+
+    # -- what WeChat does --------------------------------------------------------------------------------------------
+
+    def verify_url(self, echostr: str = "") -> Try:
+        """Ask, as on saving the settings, whether the URL is this account's."""
+        echostr = echostr or str(secrets.randbelow(10**19))
+        query = urlencode([*self._signed(), ("echostr", echostr)])
+        attempt = Try(1, 0.0, query=query)
+        self._deliver("GET", attempt)
+        if attempt.status is not None:
+            right = attempt.status == 200 and attempt.reply == echostr.encode()
+            attempt.checks.append(Check("echostr", "ok" if right else "wrong", f"{attempt.reply[:80]!r}"))
+        return attempt
+
+    def send_xml(self, xml: str, *, sealed: tuple[str, bytes] | None = None) -> Result:
+        """Push a packet: 5 seconds, three tries with the same timestamp, nonce and body, the fault notice.
+
+        Args:
+            xml: The plain packet.
+            sealed: Its query string and body as `seal` made them, to push the very same request once more.
+        """
+        result = Result(xml)
+        query, body = sealed or self.seal(xml)
+        begun = time.monotonic()
+        for number in range(1, self.max_tries + 1):
+            attempt = Try(number, time.monotonic() - begun, query=query, body=body)
+            self._deliver("POST", attempt)
+            result.tries.append(attempt)
+            if attempt.status is not None:
+                self._judge(attempt, result)
+            if self.on_try:
+                self.on_try(result, attempt)
+            if attempt.good:
+                break
+        else:
+            result.type, result.content, result.fields = "fault", FAULT_NOTICE, {}
+        result.elapsed = time.monotonic() - begun
+        return result
+
+    def seal(self, xml: str) -> tuple[str, bytes]:
+        """Return the query string and the body of a push in this account's mode."""
+        signed = self._signed()
+        openid = first(xml, "FromUserName")
+        params = [*signed, *([("openid", openid)] if openid else [])]
+        if self.mode == "plain" or self._cipher is None:
+            return urlencode(params), xml.encode()
+        encrypted = self._cipher.encrypt(xml.encode())
+        (_, timestamp), (_, nonce) = signed[1:]
+        params += [("encrypt_type", "aes"), ("msg_signature", sign(self._token, timestamp, nonce, encrypted))]
+        if self.mode == "compatible":
+            body = xml.removesuffix("</xml>") + f"<Encrypt><![CDATA[{encrypted}]]></Encrypt>\n</xml>"
+        else:
+            body = write_xml({"ToUserName": first(xml, "ToUserName"), "Encrypt": encrypted})
+        return urlencode(params), body.encode()
+
+    def _signed(self) -> list[tuple[str, str]]:
+        timestamp, nonce = str(int(self._clock())), str(secrets.randbelow(10**10))
+        return [("signature", sign(self._token, timestamp, nonce)), ("timestamp", timestamp), ("nonce", nonce)]
+
+    def _deliver(self, method: str, attempt: Try) -> None:
+        """Make one request, and hang up after WeChat's 5 seconds, connecting included."""
+        line = Line()
+
+        def call() -> None:
+            lost = attempt.number in self.faults.drop
+            if line.hung_up.wait(self.faults.delay * self.time_scale) or lost:
+                return
+            try:
+                self._post(method, attempt.query, attempt.body, line)
+            except Exception as exc:
+                line.error = f"{type(exc).__name__}: {exc}"
+            line.end()
+
+        begun = time.monotonic()
+        threading.Thread(target=call, name="fake-wechat", daemon=True).start()
+        deadline = DEADLINE_SECONDS * self.time_scale
+        # Not by when this thread wakes up: on a busy machine that may be much later.
+        in_time = line.ended.wait(deadline) and line.ended_at - begun <= deadline
+        attempt.elapsed = (line.ended_at if in_time else time.monotonic()) - begun
+        if not in_time:
+            line.hang_up()
+            attempt.error = "timeout"
+        elif line.error:
+            attempt.error = line.error
+        else:
+            attempt.status, attempt.headers, attempt.reply = line.status, line.headers, line.reply
+
+    def _judge(self, attempt: Try, result: Result) -> None:
+        """Look at an answer as strictly as WeChat does, and read it."""
+        judge = Judge(self._token, self._cipher if self.mode != "plain" else None, result.xml)
+        reply = judge.look(attempt)
+        if attempt.good:
+            result.fields = reply
+            result.type = str(reply.get("MsgType", ""))
+            result.content = str(reply.get("Content", ""))

@@ -1,0 +1,86 @@
+"""Where handlers run: a bounded pool of threads, and one event loop per process.
+
+Not concurrent.futures: its threads are joined at exit, and a process that was told to stop could not give up the work
+that is left. Both start with their first task, in whichever process that is. Knows nothing of messages or stores.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from .forking import ForkAware
+
+Task = Callable[[], None]
+
+
+class Workers(ForkAware):
+    """Daemon threads that take tasks from a bounded queue.
+
+    Args:
+        max_running: Threads at most.
+        max_queued: Tasks that may wait for one.
+    """
+
+    def __init__(self, max_running: int, max_queued: int) -> None:
+        self._max_running = max_running
+        self._max_queued = max_queued
+        self.begin()
+        self.watch_forks()
+
+    def begin(self) -> None:
+        """Set up what does not survive a fork."""
+        self._tasks: deque[Task] = deque()
+        self._work = threading.Condition()
+        self._threads = 0
+        self._idle = 0
+
+    def submit(self, task: Task) -> bool:
+        """Run *task* soon; false when the queue is full."""
+        with self._work:
+            waiting = len(self._tasks) - self._idle
+            if waiting >= 0 and self._threads < self._max_running:
+                self._threads += 1
+                threading.Thread(target=self._run, args=(task,), name="wx-mp-worker", daemon=True).start()
+                return True
+            if waiting >= self._max_queued:
+                return False
+            self._tasks.append(task)
+            self._work.notify()
+            return True
+
+    @property
+    def queued(self) -> int:
+        """How many tasks wait for a thread."""
+        return len(self._tasks)
+
+    def _run(self, task: Task) -> None:
+        while True:
+            task()
+            with self._work:
+                self._idle += 1
+                while not self._tasks:
+                    self._work.wait()
+                self._idle -= 1
+                task = self._tasks.popleft()
+
+
+class Loop(ForkAware):
+    """One asyncio loop in a thread of its own: users share async clients, and those belong to one loop."""
+
+    def __init__(self) -> None:
+        self.begin()
+        self.watch_forks()
+
+    def begin(self) -> None:
+        """Set up what does not survive a fork."""
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop, started with the first call."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="wx-mp-loop", daemon=True).start()
+            return self._loop

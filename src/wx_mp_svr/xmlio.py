@@ -1,0 +1,231 @@
+"""XML text <-> fields (a dict of str, dict and list).
+
+Reads what strangers send, so limits come first: no DOCTYPE, depth, elements, attributes. Writes so that no text can break
+out of its element. Knows nothing of messages, signatures or modes. The only importer of xmltodict.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from xml.parsers.expat import ExpatError
+
+import xmltodict
+
+from .errors import BadXml
+
+log = logging.getLogger("wx_mp_svr")
+
+MAX_DEPTH = 16
+MAX_ELEMENTS = 2000
+MAX_ATTRIBUTES = 16
+MAX_PLAIN = 64  # elements; more than any push has
+
+# XML 1.0 allows none of these, yet WeChat passes on the control characters that users type.
+_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# What may stand before the root. A DOCTYPE is not among it, and further down no XML parser accepts one, so that entities
+# never come to be.
+_ROOT = re.compile(r"\s*(?:<\?xml\s[^<>]*\?>\s*)?<xml[\s>]")
+_ATTRIBUTE = re.compile(r"=\s*[\"']")
+# A CDATA section or a comment is matched whole: what looks like a tag inside is text. One that never ends is matched up
+# to the end, and no tag reaches over the next `<`, so that a search of any document takes linear time.
+_MARKUP = re.compile(
+    r"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|<(/?)((?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*)>",
+    re.DOTALL,
+)
+# What WeChat writes: names without prefix or attribute, one CDATA section or bare text, white space only in between.
+_PLAIN_BEGIN = re.compile(r"\s*<xml>\s*", re.ASCII)
+_PLAIN_ELEMENT = re.compile(
+    r"<([A-Za-z_][A-Za-z0-9_]*)>"
+    r"(?:<!\[CDATA\[([^\]]*(?:\](?!\]>)[^\]]*)*)\]\]>|([^<>&\]]*))"
+    r"</\1>[ \t\n]*"
+)
+_PLAIN_END = re.compile(r"</xml>\s*\Z", re.ASCII)
+# The elements whose text users write; they alone can hold a `]]>`.
+_USER_TEXT = re.compile(r"<(Content|Recognition|Title|Description|Label|EventKey)><!\[CDATA\[")
+_BLANKS_AROUND_CONTENT = re.compile(r"<Content>(\s*)<!\[CDATA\[.*\]\]>(\s*)</Content>", re.DOTALL)
+
+
+def load(body: bytes, *, authentic: bool = False) -> dict[str, Any]:
+    """Read the elements below the root ``<xml>``.
+
+    Text is str with its blanks, empty elements are "", elements with children are a dict, repeated ones a list.
+
+    Args:
+        body: UTF-8, with or without a BOM. A declared encoding is not looked at: WeChat always sends UTF-8.
+        authentic: The signature holds, so WeChat wrote this. Then a text with ``]]>`` in it, which WeChat does not
+            escape and which tears its element, is read all the same.
+
+    Raises:
+        BadXml: Not UTF-8, not well-formed, not an ``<xml>`` with elements in it, or over a limit.
+    """
+    if b"\x00" in body[:4]:
+        raise BadXml("not UTF-8")  # UTF-16 without a BOM: every second byte would pass for a control character
+    try:
+        xml = body.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise BadXml("not UTF-8") from exc
+    if _ILLEGAL.search(xml):
+        xml = _ILLEGAL.sub("", xml)
+    if not _ROOT.match(xml):
+        raise BadXml("not an <xml> document, or one with a DOCTYPE")
+    fields = _read_plainly(xml)
+    if fields is not None:
+        return fields
+    check_limits(xml)
+    try:
+        root = _parse(xml)
+    except ExpatError as exc:
+        mended = _mend(xml) if authentic else xml
+        if mended == xml:
+            raise BadXml("not well-formed") from exc
+        root = _load_mended(mended)
+    if not isinstance(root, dict):
+        raise BadXml("the root has no elements")
+    fields = _tidy(root)
+    content = fields.get("Content")
+    if authentic and isinstance(content, str) and content != content.strip():
+        fields["Content"] = _without_blanks_outside_cdata(content, xml)
+    return fields
+
+
+def _read_plainly(xml: str) -> dict[str, Any] | None:
+    """Read what nearly every push looks like, one element after the other, in a fifth of a parser's time.
+
+    Returns:
+        What a parser would, or None for everything that is not quite as plain: that is the parser's.
+    """
+    begin, end = _PLAIN_BEGIN.match(xml), _PLAIN_END.search(xml)
+    if begin is None or end is None or "\r" in xml:
+        return None
+    position, stop = begin.end(), end.start()
+    fields: dict[str, Any] = {}
+    while position < stop:
+        found = _PLAIN_ELEMENT.match(xml, position)
+        if found is None or len(fields) == MAX_PLAIN:
+            return None
+        name, cdata, bare = found.groups()
+        if name in fields:
+            return None
+        fields[name] = bare if cdata is None else cdata
+        position = found.end()
+    return fields if position == stop and fields else None
+
+
+def _parse(xml: str) -> Any:
+    # The names are given outright: xmltodict strips text unless told not to, and users' leading blanks are real.
+    return xmltodict.parse(xml, strip_whitespace=False, disable_entities=True)["xml"]
+
+
+def _load_mended(xml: str) -> Any:
+    check_limits(xml)
+    try:
+        return _parse(xml)
+    except ExpatError as exc:
+        raise BadXml("not well-formed") from exc
+
+
+def check_limits(xml: str) -> None:
+    """Raise BadXml for a document that is too deep or has too many elements or attributes, before a parser sees it."""
+    # An element takes one `<` at least, a level two, an attribute `="`: most messages need no closer look.
+    if xml.count("<") <= 2 * MAX_DEPTH and not _ATTRIBUTE.search(xml):
+        return
+    depth = elements = 0
+    for match in _MARKUP.finditer(xml):
+        slash, tag = match.groups()
+        if tag is None:
+            continue
+        if slash:
+            depth -= 1
+            continue
+        elements += 1
+        depth += not tag.endswith("/")
+        if depth > MAX_DEPTH or elements > MAX_ELEMENTS or len(_ATTRIBUTE.findall(tag)) > MAX_ATTRIBUTES:
+            raise BadXml("too deep, or too many elements or attributes")
+
+
+def _tidy(element: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the white space between elements and turn xmltodict's None for empty into "", on all levels."""
+    return {
+        name: _tidy_value(value)
+        for name, value in element.items()
+        if name != "#text" or (value and not value.isspace())
+    }
+
+
+def _tidy_value(value: Any) -> Any:
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, list):
+        return [_tidy_value(item) for item in value]
+    return _tidy(value)
+
+
+def _without_blanks_outside_cdata(content: str, xml: str) -> str:
+    """Take from *content* the white space around its CDATA section, but not the user's own inside of it."""
+    found = _BLANKS_AROUND_CONTENT.search(xml)
+    return content[len(found[1]) : len(content) - len(found[2])] if found else content
+
+
+def _mend(xml: str) -> str:
+    """Escape the user's text in a document that a ``]]>`` in it has torn.
+
+    Such a text reaches from its element's start to the last end of that element: whatever tags stand between are the
+    user's own words, and must not become elements.
+    """
+    pieces, position = [], 0
+    while found := _USER_TEXT.search(xml, position):
+        end_tag = f"]]></{found[1]}>"
+        # A link has two such texts. The one is not over where the other, whatever it says, has begun.
+        bound = xml.find("<Description><![CDATA[", found.end()) if found[1] == "Title" else -1
+        end = xml.rfind(end_tag, found.end(), bound if bound > 0 else len(xml))
+        if end < 0:
+            end = xml.rfind(end_tag)
+        if end < found.end():
+            break
+        pieces += [xml[position : found.end()], xml[found.end() : end].replace("]]>", "]]]]><![CDATA[>")]
+        position = end
+    return "".join([*pieces, xml[position:]])
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+def dump(fields: Mapping[str, Any]) -> str:
+    """Write the elements of a reply, without a root.
+
+    str goes into CDATA, int stands bare, a mapping becomes children, and a list repeats its element. Characters that XML
+    does not allow are dropped: one of them would cost the user the whole reply.
+    """
+    return "".join(_elements(fields))
+
+
+def _elements(fields: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in fields.items():
+        for item in value if isinstance(value, list) else [value]:
+            yield f"<{name}>{_inner(item)}</{name}>"
+
+
+def _inner(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return dump(value)
+    if isinstance(value, int):
+        return str(value)
+    return cdata(value)
+
+
+def cdata(value: str) -> str:
+    """Write *value* so that it cannot end its own CDATA section."""
+    value = legal(value)
+    if "]]>" in value:
+        value = value.replace("]]>", "]]]]><![CDATA[>")
+    return f"<![CDATA[{value}]]>"
+
+
+def legal(value: str) -> str:
+    """Return *value* without the characters that XML 1.0 has no place for."""
+    if not _ILLEGAL.search(value):
+        return value
+    clean = _ILLEGAL.sub("", value)
+    log.warning("dropped %d characters that XML does not allow", len(value) - len(clean))
+    return clean

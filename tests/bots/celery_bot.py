@@ -1,0 +1,19 @@
+"""A bot whose handlers run in Celery's workers: ``celery -A celery_bot worker --concurrency 2``."""
+
+import os
+
+from celery import Celery
+from talk import on_message, on_subscribe
+
+from wx_mp_svr import WxMpServer
+
+server = WxMpServer(on_message=on_message, on_subscribe=on_subscribe)
+celery = Celery("bot", broker=os.environ["WX_MP_STORE"])
+
+
+@celery.task(ignore_result=True)
+def work(job):
+    server.run_job(job)
+
+
+server.runner = work.delay

@@ -1,0 +1,73 @@
+"""Servers that several tests share, started once."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+import servers
+from wechat import WeChat
+
+MODES = ("plain", "compatible", "safe")
+FRONTS = ("demo", "gunicorn", "nginx")
+
+# Nobody's account, and none of the demo's values.
+ACCOUNT = {
+    "token": "EndToEnd9",
+    "aes_key": "kWxyzABCDEFGHIJKLMNOPQRSTUVabcdefghij012345",
+    "appid": "wx0e2d1c0b9a8f7e6d",
+}
+
+
+def settings_of(mode: str) -> dict[str, str]:
+    """What a server in one mode is started with; in plain mode the key is empty, since demo.py has one of its own."""
+    account = {"WX_MP_TOKEN": ACCOUNT["token"], "WX_MP_APPID": ACCOUNT["appid"]}
+    if mode == "plain":
+        return {**account, "WX_MP_MODE": mode, "WX_MP_AES_KEY": ""}
+    return {**account, "WX_MP_MODE": mode, "WX_MP_AES_KEY": ACCOUNT["aes_key"]}
+
+
+@pytest.fixture(scope="session")
+def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], servers.Running]]:
+    """The demo, served in three ways and three modes at once: (front, mode) -> a server that answers."""
+    home = tmp_path_factory.mktemp("fronts", numbered=True)
+    with ExitStack() as stack, ThreadPoolExecutor(9) as pool:
+
+        def start(front: str, mode: str) -> servers.Running:
+            directory = home / front / mode
+            directory.mkdir(parents=True)
+            settings = settings_of(mode)
+            if front == "demo":
+                return stack.enter_context(servers.demo(directory, **settings))
+            if front == "gunicorn":
+                return stack.enter_context(servers.gunicorn(directory, **settings))
+            return stack.enter_context(servers.gunicorn(directory, bind=f"unix:{socket_of(mode)}", **settings))
+
+        def socket_of(mode: str) -> str:
+            return str(home / f"{mode}.sock")
+
+        keys = [(front, mode) for front in FRONTS for mode in MODES]
+        started = dict(zip(keys, pool.map(lambda key: start(*key), keys), strict=True))
+        (home / "proxy").mkdir()
+        proxied = stack.enter_context(
+            servers.nginx(home / "proxy", {mode: f"http://unix:{socket_of(mode)}:" for mode in MODES})
+        )
+        yield {**started, **{("nginx", mode): server for mode, server in proxied.items()}}
+
+
+@pytest.fixture(
+    scope="session", params=[(front, mode) for front in FRONTS for mode in MODES], ids=lambda key: "-".join(key)
+)
+def wechat(request: pytest.FixtureRequest, fronts: dict[tuple[str, str], servers.Running]) -> WeChat:
+    """WeChat in front of each of the nine servers."""
+    mode = request.param[1]
+    return WeChat(fronts[request.param].url, **ACCOUNT, mode=mode)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Any:
+    """Keep what tests print encodable: some log lone surrogates, which no worker could send to its master."""
+    report = yield
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
+    return report

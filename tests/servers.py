@@ -1,0 +1,268 @@
+"""Real servers for the tests: subprocesses on 127.0.0.1, started, waited for and ended by their process id."""
+
+import http.client
+import os
+import pwd
+import random
+import shutil
+import signal
+import site
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.serving import make_server
+
+DEMO = Path(__file__).resolve().parent.parent / "demo"
+CALLBACK = "/wx_mp_cb"
+START_SECONDS = 30
+STOP_SECONDS = 5
+USER_BASE = site.getuserbase()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers."""
+
+    url: str
+    log: Path
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+def free_port() -> int:
+    """Find a port below those that the kernel gives to outgoing connections, so that none of them takes it meanwhile."""
+    for port in random.sample(range(10_240, 32_000), 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    pytest.fail("no free port on 127.0.0.1")
+
+
+@contextmanager
+def demo(directory: Path, **settings: str) -> Iterator[Running]:
+    """``python demo/demo.py``: waitress where it is installed, else Flask's development server."""
+    port = free_port()
+    env = environment(directory, {**settings, "WX_MP_HOST": "127.0.0.1", "WX_MP_PORT": str(port)})
+    command = [sys.executable, str(DEMO / "demo.py")]
+    with running(command, env, directory) as process:
+        yield answering(f"http://127.0.0.1:{port}{CALLBACK}", process, directory)
+
+
+@contextmanager
+def gunicorn(directory: Path, *, bind: str = "", **settings: str) -> Iterator[Running]:
+    """``gunicorn --workers 2 --threads 8 demo:server``; *bind* is ``unix:PATH``, or a port is found."""
+    address = bind or f"127.0.0.1:{free_port()}"
+    options = ["--workers", "2", "--threads", "8", "-k", "gthread", "--bind", address, "--graceful-timeout", "2"]
+    command = [sys.executable, "-m", "gunicorn", *options, "--chdir", str(DEMO), "demo:server"]
+    with running(command, environment(directory, settings), directory) as process:
+        url = f"http+{bind}" if bind else f"http://{address}{CALLBACK}"
+        yield answering(url, process, directory)
+
+
+@contextmanager
+def nginx(directory: Path, backends: Mapping[str, str]) -> Iterator[dict[str, Running]]:
+    """One nginx with a port for each of *backends* (name -> ``http://host:port`` or ``http://unix:PATH:``)."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if program is None:
+        pytest.fail("nginx is not installed, but these tests need a real one: apt-get install nginx-light")
+    ports = {name: free_port() for name in backends}
+    servers = "\n".join(
+        f"""
+    server {{
+        listen 127.0.0.1:{ports[name]};
+        location / {{
+            proxy_pass {backend};
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
+    }}"""
+        for name, backend in backends.items()
+    )
+    temporary = "\n".join(
+        f"    {kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
+    (directory / "nginx.conf").write_text(
+        f"""
+{user}
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+{temporary}
+{servers}
+}}
+"""
+    )
+    command = [program, "-p", str(directory), "-c", str(directory / "nginx.conf"), "-e", str(directory / "error.log")]
+    with running(command, dict(os.environ), directory) as process:
+        yield {
+            name: answering(f"http://127.0.0.1:{port}{CALLBACK}", process, directory) for name, port in ports.items()
+        }
+
+
+class RedisServer:
+    """A redis-server of our own that keeps nothing on disk; stopped, paused and started again at the same place."""
+
+    def __init__(self, directory: Path, password: str = "") -> None:
+        self.port = free_port()
+        self.password = password
+        self._log = directory / "redis.txt"
+        self._folder = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """What `open_store` takes."""
+        user = f":{self.password}@" if self.password else ""
+        return f"redis://{user}127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start and wait for the first answer; nothing happens when it runs."""
+        if self._process is not None:
+            return
+        program = shutil.which("redis-server")
+        if program is None:
+            pytest.fail("redis-server is not installed, but these tests need a real one: apt-get install redis-server")
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        options += ["--dir", str(self._folder), "--daemonize", "no"]
+        options += ["--requirepass", self.password] if self.password else []
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen([program, *options], stdout=log, stderr=subprocess.STDOUT)
+        end = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > end:
+                self.stop()
+                pytest.fail(f"redis-server did not start:\n{self._log.read_text(errors='replace')}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it; all that it kept is gone."""
+        if self._process is not None:
+            self._process.kill()  # also ends a paused one
+            self._process.wait(STOP_SECONDS)
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it hang: the kernel goes on taking connections, nobody answers them."""
+        if self._process is None:
+            raise RuntimeError("it does not run")
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on; nothing happens when it was not paused."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+                probe.sendall(b"PING\r\n")
+                return probe.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+        except OSError:
+            return False
+
+
+@contextmanager
+def redis(directory: Path, password: str = "") -> Iterator[RedisServer]:
+    """A real Redis."""
+    server = RedisServer(directory, password)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def in_thread(app: Any) -> Iterator[str]:
+    """Serve a WSGI application from a thread of this process; gives ``http://127.0.0.1:PORT``."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server.daemon_threads = True  # type: ignore[attr-defined]  # idle connections must not hold up the end
+    server.block_on_close = False  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join(STOP_SECONDS)
+        server.server_close()
+
+
+# -- below: how a process is started, waited for and ended ------------------------------------------------------------
+
+
+def environment(directory: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without anybody's WX_MP_ settings, with the given ones and a state folder of its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WX_MP_")}
+    if "PYTHONPATH" in inherited:  # may be relative, and gunicorn changes its folder
+        paths = inherited["PYTHONPATH"].split(os.pathsep)
+        inherited["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in paths if path)
+    state = directory / "state"
+    state.mkdir(parents=True, exist_ok=True)
+    # A home of its own, too: gunicorn keeps a control socket there, and several run at once.
+    own = {"PYTHONUNBUFFERED": "1", "STATE_DIRECTORY": str(state), "HOME": str(directory), "PYTHONUSERBASE": USER_BASE}
+    return {**inherited, **own, **settings}
+
+
+@contextmanager
+def running(command: Sequence[str], env: Mapping[str, str], directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (directory / "log.txt").open("wb") as log:
+        process = subprocess.Popen(command, env=dict(env), cwd=directory, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(STOP_SECONDS)
+
+
+def answering(url: str, process: subprocess.Popen[bytes], directory: Path) -> Running:
+    """Wait until *url* answers; fail with the server's own words when it does not."""
+    server = Running(url, directory / "log.txt")
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            pytest.fail(f"{process.args} ended with {process.returncode}:\n{server.log_text()}")
+        if answers(url):
+            return server
+        time.sleep(0.05)
+    pytest.fail(f"{process.args} did not answer within {START_SECONDS} s:\n{server.log_text()}")
+
+
+def answers(url: str) -> bool:
+    target = urllib.parse.urlsplit(url)
+    try:
+        if target.scheme.startswith("http+unix"):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(target.path)
+            return True
+        connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=5)
+        try:
+            connection.request("GET", target.path)
+            return connection.getresponse().status == 200
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException):
+        return False

@@ -1,0 +1,514 @@
+"""The commands as users type them: what they print, how they end, on every kind of terminal."""
+
+import base64
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+import servers
+from click.testing import CliRunner
+
+from wx_mp_svr import (
+    Article,
+    ClickEvent,
+    ImageReqMsg,
+    ImageRspMsg,
+    LocationReqMsg,
+    MusicRspMsg,
+    TextReqMsg,
+    TransferCustomerServiceRspMsg,
+    VideoRspMsg,
+    VoiceReqMsg,
+    VoiceRspMsg,
+    WxMpServer,
+    cli,
+    config,
+)
+
+KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+TOKEN, APPID = "CommandLine7", "wx2c2769f8efd9abc2"
+SAFE = {"token": TOKEN, "appid": APPID, "aes_key": KEY}
+ENV = {"WX_MP_TOKEN": TOKEN, "WX_MP_APPID": APPID, "WX_MP_AES_KEY": KEY}
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def answer(req):
+    """What the bot of these tests says."""
+    match req:
+        case TextReqMsg(content="图文"):
+            return Article("标题", "简介", "http://a/p.jpg", "http://a/")
+        case TextReqMsg(content="音乐"):
+            return MusicRspMsg("thumb", "歌名", "歌手", "http://a/m", "http://a/hq")
+        case TextReqMsg(content="视频"):
+            return VideoRspMsg("video_id", "片名", "简介")
+        case TextReqMsg(content="人工"):
+            return TransferCustomerServiceRspMsg()
+        case TextReqMsg(content="沉默"):
+            return None
+        case TextReqMsg(content="菜单"):
+            return '<a href="weixin://bizmsgmenu?msgmenucontent=%E5%A5%BD&msgmenuid=1">好的</a>或<a href="http://a/">看看</a>'
+        case TextReqMsg(content="泄密"):
+            return f"token={TOKEN} key={KEY} \x9b31m\u202egnp"
+        case TextReqMsg(content=text, openid=openid):
+            return f"{openid[:3]} 说：{text}😁"
+        case ImageReqMsg(media_id=media):
+            return ImageRspMsg(media)
+        case VoiceReqMsg(media_id=media):
+            return VoiceRspMsg(media)
+        case LocationReqMsg(location_x=x, label=label):
+            return f"{label} {x}"
+    return "?"
+
+
+def click_event(event):
+    return f"点了 {event.event_key}" if isinstance(event, ClickEvent) else None
+
+
+@pytest.fixture(scope="module")
+def url():
+    server = WxMpServer(on_message=answer, on_event=click_event, on_subscribe=lambda e: "欢迎", store="memory:", **SAFE)
+    with servers.in_thread(server) as base:
+        yield base + "/wx_mp_cb"
+
+
+@pytest.fixture(autouse=True)
+def account(monkeypatch):
+    """Nobody's settings but these."""
+    for name in [name for name in os.environ if name.startswith("WX_MP_")]:
+        monkeypatch.delenv(name)
+    for name, value in ENV.items():
+        monkeypatch.setenv(name, value)
+
+
+def run(*arguments, group=cli.group):
+    """Run a command in this process."""
+    result = CliRunner().invoke(group, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert not any(secret in result.output for secret in (TOKEN, KEY)), result.output
+    return result
+
+
+def dead_url():
+    return f"http://127.0.0.1:{servers.free_port()}/wx_mp_cb"
+
+
+def answering(body, status="200 OK"):
+    def app(environ, start_response):
+        start_response(status, [("Content-Type", "text/plain")])
+        return [body]
+
+    return app
+
+
+def hanging(environ, start_response):
+    time.sleep(1)
+    return answering(b"success")(environ, start_response)
+
+
+# -- send --------------------------------------------------------------------------------------------------------------
+
+SENT = [
+    ([], "│ oFa 说：你好"),
+    (["--text", "天气"], "说：天气"),
+    (["--text", "a", "--openid", "o_1"], "o_1 说：a"),
+    (["--image", "media_7"], "[图片] media_7"),
+    (["--voice", "media_8"], "[语音] media_8"),
+    (["--location", "23.5,113.3,广州,塔"], "广州,塔 23.5"),
+    (["--event", "subscribe"], "│ 欢迎 │"),
+    (["--event", "CLICK", "--key", "V1"], "点了 V1"),
+    (["--event", "VIEW"], "没有回复"),
+    (["--text", "图文"], "[图文] 标题 简介 http://a/p.jpg http://a/"),
+    (["--text", "音乐"], "[音乐] 歌名 歌手 http://a/m http://a/hq thumb"),
+    (["--text", "视频"], "[视频] video_id 片名 简介"),
+    (["--text", "人工"], "转给人工客服"),
+    (["--text", "沉默"], "没有回复"),
+    (["--text", "菜单"], "│ 好的或看看 │"),
+    (["--text", "菜单"], "好的 -> 点击发送「好」"),
+    (["--text", "菜单"], "看看 -> http://a/"),
+    (["--text", "泄密"], "│ token=*** key=*** ?31m?gnp"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "shown"), SENT)
+def test_send_shows_the_bubble_and_the_tries(arguments, shown, url):
+    """Whatever is sent and comes back."""
+    result = run("send", "--url", url, *arguments)
+    assert shown in result.output
+    assert re.search(r"第 1 次推送：HTTP 200，\d+ 字节，\d\.\d\d 秒", result.output)
+    assert result.exit_code == 0
+
+
+def test_send_pushes_a_packet_from_a_file(url, tmp_path):
+    """As it is."""
+    packet = "<xml><ToUserName>g</ToUserName><FromUserName>o_x</FromUserName><CreateTime>1</CreateTime>"
+    file = tmp_path / "packet.xml"
+    file.write_text(f"\ufeff{packet}<MsgType>text</MsgType><MsgId>1</MsgId><Content>包</Content></xml>", "utf-8")
+    assert "o_x 说：包" in run("send", "--url", url, "--xml", str(file)).output
+
+
+EXPECTED = [
+    ("说：你好", 0),
+    ("^oFa.*😁$", 0),
+    ("再见", 1),
+]
+
+
+@pytest.mark.parametrize(("pattern", "code"), EXPECTED)
+def test_send_ends_as_expected_or_with_1(pattern, code, url):
+    assert run("send", "--url", url, "--expect", pattern).exit_code == code
+
+
+@pytest.mark.parametrize(("text", "pattern", "code"), [("沉默", ".", 1), ("图文", "标题", 0), ("菜单", "好的或", 0)])
+def test_what_is_expected_is_what_the_user_sees(text, pattern, code, url):
+    """Also of a card, also when there is nothing."""
+    assert run("send", "--url", url, "--text", text, "--expect", pattern).exit_code == code
+
+
+USAGE = [
+    ["send", "--text", "a", "--image", "b"],
+    ["send", "--location", "here"],
+    ["send", "--location", "x,y,z"],
+    ["send", "--expect", "("],
+    ["send", "--url", "example.com/wx"],
+    ["send", "--xml", "/no/such/file"],
+    ["send", "--unknown"],
+    ["send", "stray"],
+    ["replay", "/no/such/file"],
+    ["replay"],
+    ["check", "--url", "ftp://a"],
+    ["simulate", "--url", "nowhere"],
+    ["demo", "--port", "0"],
+    ["unknown"],
+]
+
+
+@pytest.mark.parametrize("arguments", USAGE)
+def test_a_wrong_command_ends_with_2(arguments):
+    assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("command", [["send"], ["check"], ["simulate"], ["demo"], ["replay", __file__]])
+def test_wrong_settings_end_with_2(command, monkeypatch):
+    """And name the variable."""
+    monkeypatch.setenv("WX_MP_AES_KEY", f"{KEY}=")
+    result = run(*command)
+    assert result.exit_code == 2
+    assert "WX_MP_AES_KEY" in result.output
+    assert "44" in result.output
+
+
+BROKEN = {
+    # name: (application, exit code, cause)
+    "500": (answering(b"x", "500 Internal Server Error"), 3, "HTTP 500"),
+    "403": (answering(b"forbidden", "403 Forbidden"), 3, "HTTP 403"),
+    "garbage": (answering(b"<xml"), 3, "不是合格的 XML"),
+    "JSON": (answering(b'{"a":1}'), 3, "JSON"),
+    "HTML": (answering(b"<html></html>"), 3, "HTML"),
+    "hanging": (hanging, 3, "5 秒内没有回答"),
+    "wrong key": (WxMpServer(**{**SAFE, "aes_key": KEY[::-1]}, store="memory:"), 3, "HTTP 403"),
+    "acknowledges": (answering(b"success"), 0, "没有回复"),
+    "empty": (answering(b""), 0, "没有回复"),
+}
+
+
+@pytest.mark.parametrize(("app", "code", "cause"), BROKEN.values(), ids=BROKEN.keys())
+def test_send_to_a_broken_bot(app, code, cause):
+    """No valid reply is 3, with the fault notice that the user would see, and the cause."""
+    with servers.in_thread(app) as base:
+        result = run("send", "--url", f"{base}/wx_mp_cb", "--time-scale", "0.05")
+    assert (result.exit_code, cause in result.output) == (code, True), result.output
+    assert ("该公众号提供的服务出现故障" in result.output) is (code == 3)
+    assert ("第 3 次推送" in result.output) is (code == 3)
+
+
+def test_send_to_nobody_ends_with_4():
+    result = run("send", "--url", dead_url())
+    assert result.exit_code == 4
+    assert "没有程序在监听这个端口" in result.output
+
+
+def test_send_for_machines(url):
+    """One line of ASCII on stdout."""
+    result = run("send", "--url", url, "--json", "--expect", "没有")
+    told = json.loads(result.stdout)
+    assert result.stdout.isascii()
+    assert (told["type"], told["content"], told["exit_code"]) == ("text", "oFa 说：你好😁", 1)
+    assert [(row["number"], row["status"], row["error"]) for row in told["tries"]] == [(1, 200, "")]
+    assert {check["level"] for check in told["tries"][0]["checks"]} == {"ok"}
+    leak = json.loads(run("send", "--url", url, "--json", "--text", "泄密").stdout)
+    assert leak["content"].startswith("token=*** key=***")
+
+
+def test_the_demo_account_when_there_is_none(monkeypatch):
+    """Said in one line, which is not part of the result."""
+    for name in ENV:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WX_MP_PORT", "0")
+    demo = {"token": config.DEMO_TOKEN, "appid": config.DEMO_APPID, "aes_key": config.DEMO_AES_KEY}
+    with servers.in_thread(WxMpServer(on_message=cli.echo, store="memory:", **demo)) as base:
+        result = run("send", "--url", f"{base}/wx_mp_cb", "--json")
+    assert json.loads(result.stdout)["content"] == "你好"
+    assert result.stderr.count("\n") == 1
+    assert "演示账号" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("environ", "mode"), [({}, "safe"), ({"WX_MP_MODE": "plain"}, "plain"), ({"WX_MP_TOKEN": "abc"}, "plain")]
+)
+def test_whose_account_it_is(environ, mode):
+    """The demo's only where nothing is set; its mode can be."""
+    assert cli.account_of(environ).mode == mode
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [({}, "http://127.0.0.1:5001/wx_mp_cb"), ({"WX_MP_PORT": "80", "WX_MP_PATH": "/a"}, "http://127.0.0.1:80/a")],
+)
+def test_the_default_url_is_where_the_bot_listens(environ, expected):
+    assert cli.url_of(cli.account_of(environ), None) == expected
+
+
+# -- replay ------------------------------------------------------------------------------------------------------------
+
+
+def packet(content, msg_id="1"):
+    return (
+        "<xml><ToUserName><![CDATA[g]]></ToUserName><FromUserName><![CDATA[o_r]]></FromUserName>"
+        f"<CreateTime>1400000000</CreateTime><MsgType><![CDATA[text]]></MsgType>"
+        f"<Content><![CDATA[{content}]]></Content><MsgId>{msg_id}</MsgId></xml>"
+    )
+
+
+TALKS = {
+    "list": json.dumps([{"xml": packet("一")}, {"note": 1}, {"xml": packet("二")}]),
+    "simulator": json.dumps({"users": [{"a": 1}], "pushes": [{"xml": packet("一")}, {"xml": packet("二")}]}),
+}
+
+
+@pytest.mark.parametrize("talk", TALKS.values(), ids=TALKS.keys())
+def test_replay_pushes_a_talk_again(talk, url, tmp_path):
+    """Twice, and it is not taken for a duplicate."""
+    file = tmp_path / "talk.json"
+    file.write_text(talk, "utf-8")
+    for _ in range(2):
+        result = run("replay", str(file), "--url", url)
+        assert [line for line in result.output.splitlines() if line[0] in "-│"] == [
+            "-> text 一",
+            "│ o_r 说：一😁 │",
+            "-> text 二",
+            "│ o_r 说：二😁 │",
+        ]
+        assert result.exit_code == 0
+
+
+def test_replay_takes_one_packet_too(url, tmp_path):
+    file = tmp_path / "packet.xml"
+    file.write_text(packet("包"), "utf-8")
+    assert "说：包" in run("replay", str(file), "--url", url).output
+
+
+def test_a_packet_is_sent_as_if_it_were_new():
+    """Another MsgId, the time of now; all else stays."""
+    renewed = cli.renewed(packet("a"))
+    assert re.sub(r"\d{10,}", "1", renewed) == re.sub(r"1400000000", "1", packet("a"))
+    assert abs(int(re.search(r"<CreateTime>(\d+)<", renewed)[1]) - time.time()) < 60
+    assert cli.renewed(packet("a")) != renewed
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "{nonsense", '{"pushes": 5}', '[{"xml": 1}]', "5", "null"])
+def test_a_file_that_is_no_talk(text, tmp_path):
+    file = tmp_path / "talk.json"
+    file.write_text(text)
+    assert run("replay", str(file)).exit_code == 2
+
+
+def test_replay_gives_the_worst_exit_code(tmp_path):
+    """3 for a bot that is wrong, 4 and an end for one that is not there."""
+    file = tmp_path / "talk.json"
+    file.write_text(TALKS["list"], "utf-8")
+    with servers.in_thread(answering(b"x", "500 Internal Server Error")) as base:
+        assert run("replay", str(file), "--url", f"{base}/wx_mp_cb").exit_code == 3
+    result = run("replay", str(file), "--url", dead_url())
+    assert (result.exit_code, result.output.count("->")) == (4, 2)  # one packet, and the fix
+
+
+# -- keygen, check -----------------------------------------------------------------------------------------------------
+
+
+def test_keygen_makes_what_the_server_takes():
+    """32 letters and digits; 43 that are the Base64 of 32 bytes, also for a strict reader."""
+    for _ in range(50):
+        lines = CliRunner().invoke(cli.group, ["keygen", "--env"]).stdout.splitlines()
+        made = dict(line.split("=", 1) for line in lines)
+        settings = config.load({}, {}, {**made, "WX_MP_APPID": APPID})
+        assert re.fullmatch(r"[A-Za-z0-9]{32}", settings.token)
+        assert re.fullmatch(r"[A-Za-z0-9]{43}", settings.aes_key)
+        key = base64.b64decode(settings.aes_key + "=", validate=True)
+        assert (len(key), base64.b64encode(key).decode()) == (32, settings.aes_key + "=")
+
+
+def test_keygen_says_where_to_put_it():
+    result = run("keygen")
+    assert re.search(r"^Token +\w{32}\nEncodingAESKey +\w{43}$", result.stdout, re.MULTILINE)
+    assert "公众平台" in result.stderr
+
+
+def test_check_of_a_right_bot(url):
+    """A line for each check, exit code 0."""
+    result = run("check", "--url", url)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("[正常]") == 6
+    assert "没有发现错误" in result.output
+
+
+def test_check_names_cause_and_fix():
+    """In one line each; exit code 3."""
+    with servers.in_thread(answering(b'"x"')) as base:
+        result = run("check", "--url", f"{base}/wx_mp_cb")
+    assert result.exit_code == 3
+    assert re.search(r"^\[错误\] 接入验证（GET）：.+ -> .+$", result.output, re.MULTILINE)
+
+
+def test_check_of_nobody(monkeypatch):
+    """Without --url it is the address at which the bot should listen."""
+    monkeypatch.setenv("WX_MP_PORT", str(servers.free_port()))
+    result = run("check")
+    assert result.exit_code == 4
+    assert "没有程序在监听" in result.output
+
+
+def test_check_without_settings(monkeypatch):
+    """Says what is missing, and asks nobody."""
+    for name in ENV:
+        monkeypatch.delenv(name)
+    result = run("check")
+    assert result.exit_code == 2
+    assert "[错误] WX_MP_TOKEN：缺少 Token" in result.output
+
+
+# -- real processes ----------------------------------------------------------------------------------------------------
+
+
+def start(*arguments, directory, module="wx_mp_svr", **env):
+    command = [sys.executable, "-m", module, *arguments]
+    environment = servers.environment(directory, {**ENV, **env})
+    return subprocess.run(command, env=environment, cwd=directory, capture_output=True, timeout=60)
+
+
+CONSOLES = {
+    "gbk": {"PYTHONIOENCODING": "gbk"},
+    "C": {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "utf-8": {"PYTHONIOENCODING": "utf-8"},
+}
+
+
+@pytest.mark.parametrize("console", CONSOLES)
+def test_every_console_can_show_it(console, url, tmp_path):
+    """Arguments in Chinese, an emoji in the answer."""
+    found = start(
+        "send", "--url", url, "--text", "早上好", "--expect", "早上好", directory=tmp_path, **CONSOLES[console]
+    )
+    assert (found.returncode, found.stderr) == (0, b"")
+    if console in ("gbk", "utf-8"):
+        assert "说：早上好" in found.stdout.decode(console)
+    for arguments, code in (
+        (["check", "--url", url], 0),
+        (["--help"], 0),
+        (["send", "--help"], 0),
+        (["send", "--x"], 2),
+    ):
+        found = start(*arguments, directory=tmp_path, **CONSOLES[console])
+        assert (found.returncode, b"Traceback" in found.stderr) == (code, False), found.stderr.decode(errors="replace")
+
+
+def test_a_spinner_turns_on_a_terminal(tmp_path):
+    """There only: elsewhere nothing is on stderr."""
+    ours, theirs = os.openpty()
+    with servers.in_thread(hanging) as base:
+        command = [sys.executable, "-m", "wx_mp_svr", "send", "--url", f"{base}/wx_mp_cb"]
+        env = servers.environment(tmp_path, {**ENV, "PYTHONIOENCODING": "gbk", "TERM": "xterm"})
+        ended = subprocess.run(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs, timeout=60)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode("gbk")
+    os.close(ours)
+    assert ended.returncode == 0
+    assert shown.startswith("\r| 等待回复\r/ 等待回复")
+    assert shown.endswith("            \r")
+
+
+def test_exit_codes_of_real_processes(url, tmp_path):
+    """And what machines read."""
+    told = start("send", "--url", url, "--json", directory=tmp_path, PYTHONIOENCODING="gbk")
+    assert json.loads(told.stdout)["content"] == "oFa 说：你好😁"
+    assert start("send", "--url", url, "--expect", "no", directory=tmp_path).returncode == 1
+    assert start("send", "--url", dead_url(), directory=tmp_path).returncode == 4
+    assert start("check", directory=tmp_path, WX_MP_TOKEN="令牌").returncode == 2
+
+
+def test_flask_has_the_commands_too(url, tmp_path):
+    """By the entry point of pyproject.toml, which is put where an installed package has it."""
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    assert re.search(r'^\[project\.scripts\]\nwx-mp-svr = "wx_mp_svr\.cli:main"$', project, re.MULTILINE)
+    section = re.search(r'^\[project\.entry-points\."flask\.commands"\]\n(wx-mp) = "(.+)"$', project, re.MULTILINE)
+    information = tmp_path / "plugin" / "commands_under_test-1.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: commands-under-test\nVersion: 1\n")
+    (information / "entry_points.txt").write_text(f"[flask.commands]\n{section[1]} = {section[2]}\n")
+    path = os.pathsep.join([str(Path(cli.__file__).parent.parent), str(information.parent)])
+    made = start("wx-mp", "keygen", "--env", directory=tmp_path, module="flask", PYTHONPATH=path)
+    assert re.fullmatch(rb"WX_MP_TOKEN=\w{32}\r?\nWX_MP_AES_KEY=\w{43}\r?\n", made.stdout), made.stderr
+    sent = start(
+        *("wx-mp", "send", "--url", url, "--expect", "x"), directory=tmp_path, module="flask", PYTHONPATH=path,
+        PYTHONIOENCODING="gbk",
+    )  # fmt: skip
+    assert sent.returncode == 1, sent.stderr
+
+
+def test_every_command_has_a_help_in_chinese():
+    assert set(cli.group.commands) == {"demo", "simulate", "send", "replay", "keygen", "check"}
+    for name, command in cli.group.commands.items():
+        assert re.search("[一-鿿]", command.help), name
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                assert re.search("[一-鿿]", option.help), option.name
+
+
+def test_demo_is_a_bot_and_a_simulator(tmp_path):
+    """Both answer; Ctrl-C ends it well."""
+    bot, page = servers.free_port(), servers.free_port()
+    command = [sys.executable, "-m", "wx_mp_svr", "demo", "--no-browser", "--bot-port", str(bot), "--port", str(page)]
+    env = servers.environment(tmp_path, ENV)
+    with servers.running(command, env, tmp_path) as process:
+        running = servers.answering(f"http://127.0.0.1:{bot}/wx_mp_cb", process, tmp_path)
+        assert run("send", "--url", running.url, "--expect", "^你好$").exit_code == 0
+        assert run("demo", "--bot-port", str(bot)).exit_code == 2  # the port is taken
+        end = time.monotonic() + 20
+        while time.monotonic() < end and not answers(page):
+            time.sleep(0.05)
+        assert answers(page), running.log_text()
+        assert run("simulate", "--no-browser", "--port", str(page)).exit_code == 2
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0, running.log_text()
+    assert "Traceback" not in running.log_text()
+    assert not any(secret in running.log_text() for secret in (TOKEN, KEY))
+
+
+def answers(port):
+    """Whether somebody speaks HTTP there, whatever it says to strangers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status > 0
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,510 @@
+"""Broken servers and wrong settings: every cause is named rightly. And what the server itself says about a refused push."""
+
+import datetime
+import email.utils
+import gzip
+import ipaddress
+import json
+import logging
+import re
+import socket
+import ssl
+import threading
+import time
+import urllib.parse
+from contextlib import contextmanager
+
+import pytest
+import servers
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from wx_mp_svr import WxMpServer, diagnosis, errors
+from wx_mp_svr.exchange import HELLO
+from wx_mp_svr.testing import FakeWeChat
+
+KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+OTHER_KEY = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefg"
+TOKEN, APPID = "Diagnosis7", "wx2c2769f8efd9abc2"
+SAFE = {"token": TOKEN, "appid": APPID, "aes_key": KEY}
+PLAIN = {"token": TOKEN}
+ENV = {"WX_MP_TOKEN": TOKEN, "WX_MP_APPID": APPID, "WX_MP_AES_KEY": KEY}
+
+# -- bots, good and broken ---------------------------------------------------------------------------------------------
+
+
+def bot(account=SAFE, on_message=lambda req: "好", **more):
+    """A bot that works, at /wx_mp_cb."""
+    return WxMpServer(on_message=on_message, store="memory:", **account, **more)
+
+
+def answering(body, status="200 OK", headers=()):
+    """An application that always answers this; *body* may be a function of the WSGI environment."""
+
+    def app(environ, start_response):
+        start_response(status, [("Content-Type", "text/plain"), *headers])
+        return [body(environ) if callable(body) else body]
+
+    return app
+
+
+def echostr(environ):
+    return urllib.parse.parse_qs(environ["QUERY_STRING"]).get("echostr", [""])[0].encode()
+
+
+def get(body, status="200 OK", headers=()):
+    """A working bot, whose answer to the GET of a verification is *body* instead."""
+    return by_method(answering(body, status, headers), bot())
+
+
+def post(body, status="200 OK", headers=(), **account):
+    """A working bot, whose answer to messages is *body* instead."""
+    return by_method(bot(**account), answering(body, status, headers))
+
+
+def by_method(for_get, for_post):
+    return lambda environ, start: (for_get if environ["REQUEST_METHOD"] == "GET" else for_post)(environ, start)
+
+
+def sent_on(app, change):
+    """A proxy in front of *app* that changes the WSGI environment."""
+
+    def proxy(environ, start_response):
+        change(environ)
+        return app(environ, start_response)
+
+    return proxy
+
+
+def redirecting(location):
+    return get(b"", "302 Found", [("Location", location)])
+
+
+def hanging(environ, start_response):
+    threading.Event().wait(2)  # four times as long as WeChat waits here
+    return answering(b"")(environ, start_response)
+
+
+def gzipped(body):
+    return lambda environ: gzip.compress(body(environ))
+
+
+def open_to_all(environ, start_response):
+    """Echoes whatever it is asked, and answers whatever it gets, in safe mode: only the signatures are not looked at."""
+    if environ["REQUEST_METHOD"] == "GET":
+        return answering(echostr)(environ, start_response)
+    parts = urllib.parse.parse_qs(environ["QUERY_STRING"])
+    xml = b"<xml><ToUserName>o</ToUserName></xml>" if parts else b""
+    return answering(xml)(environ, start_response)
+
+
+def dated(skew):
+    def date(environ):
+        return echostr(environ)
+
+    def app(environ, start_response):
+        when = email.utils.formatdate(time.time() + skew, usegmt=True)
+        return get(date, headers=[("Date", when)])(environ, start_response)
+
+    return app
+
+
+def slash_only(environ, start_response):
+    if environ["PATH_INFO"] == "/wx_mp_cb/":
+        return bot()(environ, start_response)
+    return answering(b"not found", "404 Not Found")(environ, start_response)
+
+
+def misnamed(environ):
+    return b"<xml><encrypt>a</encrypt><MsgSignature>b</MsgSignature><TimeStamp>1</TimeStamp><Nonce>2</Nonce></xml>"
+
+
+def text_reply(environ):
+    return (
+        b"<xml><ToUserName>o</ToUserName><FromUserName>g</FromUserName><CreateTime>1</CreateTime>"
+        b"<MsgType>text</MsgType><Content>x</Content></xml>"
+    )
+
+
+GET, POST, STRANGERS, CLOCK = "接入验证（GET）", "加密消息（POST）", "拒绝错误的签名", "服务器时钟"
+PLAIN_POST = "明文消息（POST）"
+BROKEN = {
+    # name: (application, which check finds it, cause)
+    "JSON": (get(lambda e: json.dumps(echostr(e).decode()).encode()), GET, "带了引号（JSON）"),
+    "JSON and a newline": (get(lambda e: b'"%b"\n' % echostr(e)), GET, "带了引号（JSON）"),
+    "HTML": (get(b"<!DOCTYPE html><html><body>Welcome to nginx!</body></html>"), GET, "HTML 网页"),
+    "BOM": (get(lambda e: b"\xef\xbb\xbf" + echostr(e)), GET, "BOM"),
+    "newline": (get(lambda e: echostr(e) + b"\n"), GET, "多了换行或空格"),
+    "debug output": (get(lambda e: b"checking... " + echostr(e)), GET, "前后多了别的内容"),
+    "gzip": (get(gzipped(echostr), headers=[("Content-Encoding", "gzip")]), GET, "被压缩了"),
+    "gzip unannounced": (get(gzipped(echostr)), GET, "被压缩了"),
+    "empty": (get(b""), GET, "空的"),
+    "success": (get(b"success"), GET, "success 而不是 echostr"),
+    "something else": (get(b"signature error"), GET, "'signature error'"),
+    "500": (get(b"oops", "500 Internal Server Error"), GET, "HTTP 500"),
+    "502": (get(b"", "502 Bad Gateway"), GET, "代理连不上程序"),
+    "404": (get(b"", "404 Not Found"), GET, "路径不存在"),
+    "405": (get(b"", "405 Method Not Allowed"), GET, "HTTP 405"),
+    "201": (get(echostr, "201 Created"), GET, "HTTP 状态是 201"),
+    "hanging": (hanging, GET, "5 秒内没有回答"),
+    "to https": (redirecting("https://127.0.0.1/wx_mp_cb?x=1"), GET, "http 被重定向到 https"),
+    "to the slash": (redirecting("/wx_mp_cb/?x=1"), GET, "差一个斜杠"),
+    "to a login": (redirecting("https://login.example.com/?next=secret"), GET, "'https://login.example.com/'"),
+    "to nowhere": (get(b"", "302 Found"), GET, "不跟随跳转"),
+    "slash missing": (slash_only, GET, "斜杠"),
+    "wrong Token": (bot({**SAFE, "token": "another"}), GET, "Token 与这里的 WX_MP_TOKEN 不一致"),
+    "query lost": (sent_on(bot(), lambda environ: environ.update(QUERY_STRING="")), GET, "查询参数丢了"),
+    "an hour fast": (dated(3600), CLOCK, "比本机快 3"),
+    "an hour slow": (dated(-3600), CLOCK, "比本机慢 36"),
+    "signature unchecked in GET": (by_method(answering(echostr), bot()), STRANGERS, "没有检查签名"),
+    "signature unchecked": (open_to_all, STRANGERS, "没有检查签名"),
+    "signature of messages unchecked": (post(text_reply), STRANGERS, "任何人都能冒充微信"),
+    "wrong AES key": (bot({**SAFE, "aes_key": OTHER_KEY}), POST, "EncodingAESKey 或 AppID 与这里的不一致"),
+    "wrong AppID": (bot({**SAFE, "appid": "wx0"}), POST, "EncodingAESKey 或 AppID 与这里的不一致"),
+    "no AES key": (bot(PLAIN), POST, "没有启用加密"),
+    "plain reply in safe mode": (post(text_reply), POST, "回复了明文"),
+    "misnamed envelope": (post(misnamed), POST, "密文的格式不对"),
+    "garbage XML": (post(b"<xml><a></xml>"), POST, "不是合格的 XML"),
+    "JSON reply": (post(b'"success"'), POST, "JSON"),
+    "HTML reply": (post(b"<html>error</html>"), POST, "HTML 网页"),
+    "gzip reply": (post(gzipped(text_reply)), POST, "被压缩了"),
+    "BOM in the reply": (post(b"\xef\xbb\xbf<xml></xml>"), POST, "BOM"),
+    "500 to messages": (post(b"oops", "500 Internal Server Error"), POST, "HTTP 500"),
+    "405 to messages": (post(b"", "405 Method Not Allowed"), POST, "同时接受 GET 和 POST"),
+}
+
+
+def settings_of(env=ENV):
+    settings, findings = diagnosis.read_settings(env)
+    assert settings is not None, findings
+    return settings
+
+
+def findings_of(app, env=ENV, path="/wx_mp_cb", scale=0.1):
+    with servers.in_thread(app) as base:
+        return list(diagnosis.check(settings_of(env), base + path, time_scale=scale))
+
+
+def errors_in(findings):
+    return [finding for finding in findings if finding.level == "error"]
+
+
+@pytest.mark.parametrize(("app", "name", "cause"), BROKEN.values(), ids=BROKEN.keys())
+def test_every_cause_is_named(app, name, cause):
+    """By the right check, with something to do, and the exit code of a bot that is wrong."""
+    findings = findings_of(app)
+    found = [finding for finding in errors_in(findings) if finding.name == name]
+    assert len(found) == 1, findings
+    assert cause in found[0].cause + found[0].fix
+    assert found[0].fix
+    # Nothing that works is blamed; but several of these bots also answer strangers, which is said.
+    assert {error.name for error in errors_in(findings)} <= {name, STRANGERS, *([POST] if name == STRANGERS else [])}
+    assert diagnosis.exit_code(findings) == 3
+    assert not any(secret in str(findings) for secret in (TOKEN, KEY, "signature=", "secret"))
+
+
+@pytest.mark.parametrize("mode", ["plain", "compatible", "safe"])
+def test_all_is_well_with_a_right_bot(mode):
+    """One line for each check, exit code 0."""
+    account = PLAIN if mode == "plain" else {**SAFE, "mode": mode}
+    env = {"WX_MP_TOKEN": TOKEN} if mode == "plain" else {**ENV, "WX_MP_MODE": mode}
+    findings = findings_of(bot(account), env, scale=1)
+    assert {finding.level for finding in findings} == {"ok"}
+    names = [finding.name.split()[0] for finding in findings]
+    assert names == ["连接", GET, CLOCK, STRANGERS, PLAIN_POST if mode == "plain" else POST]
+    assert diagnosis.exit_code(findings) == 0
+
+
+def test_a_url_with_a_query_of_its_own_is_fine():
+    """WeChat appends to it."""
+    assert errors_in(findings_of(bot(), path="/wx_mp_cb?a=1", scale=1)) == []
+
+
+def test_a_bot_that_says_nothing_is_a_warning():
+    """An acknowledgement is right, but seldom what somebody wants who asks."""
+    last = findings_of(bot(on_message=lambda req: None), scale=1)[-1]
+    assert (last.level, last.cause) == ("warning", "收到了，但没有回复内容")
+
+
+def test_a_plain_push_to_a_safe_bot():
+    """The settings here lack the key."""
+    findings = findings_of(bot(), {"WX_MP_TOKEN": TOKEN})
+    assert [(f.name, f.cause) for f in errors_in(findings)] == [(PLAIN_POST, "明文消息被拒绝：服务器用的是安全模式")]
+
+
+def test_a_clock_that_is_off_explains_the_refusal():
+    """Not the Token."""
+    app = get(b"forbidden", "403 Forbidden", [("Date", email.utils.formatdate(time.time() - 900, usegmt=True))])
+    causes = [finding.cause for finding in errors_in(findings_of(app))]
+    assert causes[0] == "请求被拒绝：时钟相差太大，时间戳过期"
+    assert re.fullmatch(r"比本机慢 (899|900|901) 秒", causes[1])
+
+
+@pytest.mark.parametrize(
+    ("skew", "level"), [(0, "ok"), (-30, "ok"), (31, "warning"), (300, "warning"), (-301, "error")]
+)
+def test_a_clock_is_judged_by_the_window_of_pushes(skew, level):
+    """Five minutes either way."""
+    assert diagnosis.clock(skew).level == level
+
+
+# -- the way there -----------------------------------------------------------------------------------------------------
+
+
+def test_nobody_listens():
+    """Exit code 4."""
+    findings = list(diagnosis.check(settings_of(), f"http://127.0.0.1:{servers.free_port()}/wx_mp_cb"))
+    assert [(f.level, f.cause) for f in findings] == [("error", "没有程序在监听这个端口")]
+    assert diagnosis.exit_code(findings) == 4
+
+
+def test_a_name_that_no_dns_can_hold():
+    """Never asked of a real DNS."""
+    findings = list(diagnosis.check(settings_of(), f"http://{'a' * 70}.invalid/wx_mp_cb"))
+    assert findings[-1].cause == "域名解析失败"
+    assert diagnosis.exit_code(findings) == 4
+
+
+def test_a_port_that_speaks_no_http():
+    """It is reached, but there is no answer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def slam():
+            for _ in range(2):  # `reach`, then the GET
+                listener.accept()[0].close()
+
+        thread = threading.Thread(target=slam)
+        thread.start()
+        port = listener.getsockname()[1]
+        findings = list(diagnosis.check(settings_of(), f"http://127.0.0.1:{port}/wx_mp_cb"))
+        thread.join(5)
+    assert "没有得到 HTTP 回答" in findings[-1].cause
+    assert diagnosis.exit_code(findings) == 3
+
+
+def test_a_private_address_and_a_port_of_its_own_are_nothing_for_wechat():
+    """127.0.0.2 stands for what is neither this machine's usual name nor the Internet."""
+    url = f"http://127.0.0.2:{servers.free_port()}/wx_mp_cb"
+    causes = [finding.cause for finding in diagnosis.public_address(url)]
+    assert causes[0] == "127.0.0.2 是内网地址，微信访问不到"
+    assert causes[1].startswith("微信只访问 80（http）和 443（https）端口")
+
+
+@pytest.mark.parametrize("url", ["http://8.8.8.8/wx", "https://8.8.8.8/wx", "https://8.8.8.8:443/wx"])
+def test_a_public_address_at_wechats_ports_is_fine(url):
+    """Numbers need no DNS, and nothing is asked."""
+    assert [finding.level for finding in diagnosis.public_address(url)] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    "|example.com/wx|ftp://a/b|http://|http:///x|http://a b/|http://a:99999/|http://a:x/|http://a:0/|http://例子/"
+    "|http://a/#b|http://[::1/".split("|"),
+)
+def test_a_url_that_is_none(url):
+    """Said before anything is asked."""
+    assert diagnosis.url_problem(url)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:5001/wx_mp_cb", "https://a.example/?x=1", "http://[::1]:80/"])
+def test_a_url_that_is_one(url):
+    assert diagnosis.url_problem(url) == ""
+
+
+@contextmanager
+def https(tmp_path, *, days, name="127.0.0.1"):
+    """Listen with a self-signed certificate; gives the URL."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=99))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(name))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = tmp_path / "server.pem"
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    pem.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            sock = listener.accept()[0]
+            try:
+                context.wrap_socket(sock, server_side=True).close()
+            except OSError:
+                sock.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}/wx_mp_cb", pem
+        thread.join(5)
+
+
+CERTIFICATES = [
+    # trusted?, days, name, level, cause
+    (False, 90, "127.0.0.1", "error", "自签名"),
+    (True, 90, "127.0.0.1", "ok", "还有 90 天过期"),
+    (True, 5, "127.0.0.1", "warning", "还有 5 天过期"),
+    (True, -1, "127.0.0.1", "error", "已过期"),
+    (True, 90, "127.0.0.9", "error", "不是这个域名的"),
+]
+
+
+@pytest.mark.parametrize(("trusted", "days", "name", "level", "cause"), CERTIFICATES)
+def test_the_certificate(trusted, days, name, level, cause, tmp_path, monkeypatch):
+    """As any client looks at it."""
+    with https(tmp_path, days=days, name=name) as (url, pem):
+        if trusted:
+            monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        found = diagnosis.certificate(url)
+    assert (found.level, cause in found.cause) == (level, True), found
+
+
+def test_https_to_a_port_that_speaks_http():
+    """Reached, but it is no TLS."""
+    with servers.in_thread(bot()) as base:
+        findings = list(diagnosis.check(settings_of(), base.replace("http:", "https:") + "/wx_mp_cb"))
+    assert "TLS 握手失败" in findings[-1].cause
+    assert diagnosis.exit_code(findings) == 3
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+SETTINGS = {
+    "none": ({}, "WX_MP_TOKEN", "缺少 Token"),
+    "empty": ({**ENV, "WX_MP_AES_KEY": ""}, "WX_MP_AES_KEY", "设置了但为空"),
+    "blanks": ({**ENV, "WX_MP_TOKEN": f"{TOKEN} "}, "WX_MP_TOKEN", "前后有空格"),
+    "newline": ({**ENV, "WX_MP_AES_KEY": f"{KEY}\n"}, "WX_MP_AES_KEY", "前后有空格或换行"),
+    "quotes": ({**ENV, "WX_MP_TOKEN": f'"{TOKEN}"'}, "WX_MP_TOKEN", "引号"),
+    "Chinese quotes": ({**ENV, "WX_MP_AES_KEY": f"“{KEY}”"}, "WX_MP_AES_KEY", "引号"),
+    "full-width": ({**ENV, "WX_MP_TOKEN": "Ｄiagnosis7"}, "WX_MP_TOKEN", "全角"),
+    "AppSecret": ({**ENV, "WX_MP_APPID": "f00dface" * 4}, "WX_MP_APPID", "AppSecret"),
+    "original id": ({**ENV, "WX_MP_APPID": "gh_97417a04a28d"}, "WX_MP_APPID", "原始ID"),
+    "no AppID": ({"WX_MP_TOKEN": TOKEN, "WX_MP_AES_KEY": KEY}, "WX_MP_APPID", "缺少 AppID"),
+    "44 characters": ({**ENV, "WX_MP_AES_KEY": f"{KEY}="}, "WX_MP_AES_KEY", "44 个字符"),
+    "42 characters": ({**ENV, "WX_MP_AES_KEY": KEY[:-1]}, "WX_MP_AES_KEY", "43 位"),
+    "port": ({**ENV, "WX_MP_PORT": "http"}, "WX_MP_PORT", "整数"),
+    "mode": ({**ENV, "WX_MP_MODE": "secure"}, "WX_MP_MODE", "safe（安全）"),
+}
+
+
+@pytest.mark.parametrize(("env", "variable", "cause"), SETTINGS.values(), ids=SETTINGS.keys())
+def test_every_mistake_in_the_settings_is_a_line(env, variable, cause):
+    """In the words of `config.check`, and without the value."""
+    settings, findings = diagnosis.read_settings(env)
+    assert settings is None
+    assert [f.name for f in findings] == [variable]
+    assert cause in findings[0].cause
+    assert diagnosis.exit_code(findings) == 2
+    assert not any(secret in str(findings) for secret in (TOKEN, KEY[:-1], "f00dface"))
+
+
+def test_several_mistakes_are_several_lines():
+    """All at once."""
+    env = {"WX_MP_TOKEN": "a", "WX_MP_AES_KEY": KEY, "WX_MP_PORT": "-1"}
+    assert {f.name for f in diagnosis.read_settings(env)[1]} == {"WX_MP_TOKEN", "WX_MP_APPID", "WX_MP_PORT"}
+
+
+def test_what_works_but_should_not_stay():
+    """Demo values, plain mode: warnings."""
+    said = [finding.cause for finding in diagnosis.read_settings({"WX_MP_TOKEN": "xxx"})[1]]
+    assert said[0] == "plain 模式，Token 3 位"
+    assert "演示用" in said[1]
+    assert "明文模式" in said[2]
+
+
+def test_the_first_thing_to_mend_gives_the_exit_code():
+    """Settings, then the connection, then the bot; warnings do not count."""
+    codes = [
+        [diagnosis.Finding(level, "", exit_code=code) for level, code in row]
+        for row in (
+            [],
+            [("ok", 3), ("warning", 2)],
+            [("error", 3)],
+            [("error", 3), ("error", 4)],
+            [("error", 4), ("error", 2)],
+        )
+    ]
+    assert [diagnosis.exit_code(row) for row in codes] == [0, 0, 3, 4, 2]
+
+
+# -- what the server says itself ---------------------------------------------------------------------------------------
+
+NOW = 1_700_000_000 // 60 * 60
+
+
+class At:
+    """A server and a WeChat at a given time."""
+
+    def __init__(self, account=SAFE, wechat=SAFE, mode=None, now=NOW):
+        self.server = bot(account)
+        self.wechat = FakeWeChat(self.server, **wechat, mode=mode, clock=lambda: now)
+
+    def push(self, now=NOW, query=None):
+        sealed = self.wechat.seal(self.wechat.build("text", {"Content": "hi", "MsgId": "1"}))
+        return self.server._exchange.answer(sealed[0] if query is None else query, sealed[1], now=now)
+
+    def verify(self, now=NOW):
+        query = f"{self.wechat.seal('<xml></xml>')[0]}&echostr=1"
+        return self.server._exchange.verify_url(query, now=now)
+
+
+HINTS = {
+    "Token": ({"wechat": {**SAFE, "token": "another"}}, {}, "Token 与公众平台填写的不一致，或请求不是微信发来的"),
+    "slow clock": ({}, {"now": NOW - 3600}, "服务器时钟慢了 3600 秒：请校准服务器时钟"),
+    "fast clock": ({}, {"now": NOW + 900}, "服务器时钟快了 900 秒：请校准服务器时钟"),
+    "AES to plain": ({"account": PLAIN}, {}, "收到密文，请设置 WX_MP_AES_KEY"),
+    "plain to safe": ({"mode": "plain"}, {}, "请把公众平台改成安全模式，或设置 WX_MP_MODE=compatible"),
+    "AES key": ({"wechat": {**SAFE, "aes_key": OTHER_KEY}}, {}, "EncodingAESKey 或 AppID 与公众平台的不一致"),
+    "AppID": ({"wechat": {**SAFE, "appid": "wx0"}}, {}, "EncodingAESKey 或 AppID 与公众平台的不一致"),
+    "query lost": ({}, {"query": ""}, "反向代理丢了查询参数？"),
+}
+
+
+@pytest.mark.parametrize(("setup", "push", "hint"), HINTS.values(), ids=HINTS.keys())
+def test_a_refused_push_says_what_is_probably_wrong(setup, push, hint, caplog):
+    """In both languages, once a minute; without secrets."""
+    at = At(**setup)
+    caplog.clear()
+    for _ in range(3):
+        assert at.push(**push).status == 403
+    assert caplog.text.count(hint) == 1
+    assert caplog.messages[0].startswith("refused reason=")
+    assert re.search(r"; probably: [ -~]+ / \S", caplog.messages[0])
+    assert all(record.levelno == logging.WARNING and "\n" not in record.getMessage() for record in caplog.records)
+    assert not any(secret in caplog.text for secret in (TOKEN, KEY, OTHER_KEY, "another"))
+
+
+def test_the_hint_comes_again_in_the_next_minute(caplog):
+    """And for the GET, too, which is where it is needed first."""
+    at = At(wechat={**SAFE, "token": "another"})
+    caplog.clear()
+    hints = []
+    for second in (0, 1, 59, 60, 61, 120):
+        assert at.verify(now=NOW + second).status == 403
+        hints.append(caplog.text.count("Token 与公众平台填写的不一致"))
+    assert hints == [1, 1, 1, 2, 2, 3]
+
+
+def test_every_refusal_has_a_hint():
+    """A new leaf of the tree needs one."""
+    for leaf in errors.Refused.__subclasses__():
+        error = leaf(1) if leaf is errors.ClockSkew else leaf("x")
+        assert " / " in error.hint, leaf
+
+
+def test_the_page_of_a_lost_query_is_recognized():
+    """It is the server's own."""
+    assert HELLO.startswith("微信公众号服务运行正常")

@@ -1,0 +1,267 @@
+"""Which handler answers what, and what a handler may return."""
+
+import functools
+import logging
+
+import pytest
+
+from wx_mp_svr.errors import ConfigError, ReplyError
+from wx_mp_svr.events import ClickEvent, ScanEvent, SubscribeEvent, UnsubscribeEvent, ViewEvent
+from wx_mp_svr.handlers import Handlers, as_reply, title
+from wx_mp_svr.req_msg import EventReqMsg, ImageReqMsg, ReqMsg, TextReqMsg
+from wx_mp_svr.rsp_msg import (
+    Article,
+    EmptyRspMsg,
+    ImageRspMsg,
+    MusicRspMsg,
+    NewsRspMsg,
+    RspMsg,
+    TextRspMsg,
+    TransferCustomerServiceRspMsg,
+    VideoRspMsg,
+    VoiceRspMsg,
+)
+
+
+def answer(req):
+    return None
+
+
+def other(req):
+    return None
+
+
+class Bot:
+    def on_message(self, req):
+        return None
+
+    def __call__(self, req):
+        return None
+
+
+class Words(str):
+    __slots__ = ()
+
+
+ARTICLE = Article("title", "description", "pic", "url")
+
+# -- what a handler may return ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("result", "reply"),
+    [
+        (None, EmptyRspMsg()),
+        ("", EmptyRspMsg()),
+        (Words(""), EmptyRspMsg()),
+        ("你好", TextRspMsg("你好")),
+        (" ", TextRspMsg(" ")),  # `fit` knows what to do about it
+        (Words("sub"), TextRspMsg("sub")),
+        (ARTICLE, NewsRspMsg([ARTICLE])),
+        ([ARTICLE], NewsRspMsg((ARTICLE,))),
+        ((ARTICLE, ARTICLE), NewsRspMsg((ARTICLE, ARTICLE))),
+        *(
+            (reply, reply)
+            for reply in (
+                EmptyRspMsg(),
+                TextRspMsg("a"),
+                ImageRspMsg("m"),
+                VoiceRspMsg("m"),
+                VideoRspMsg("m"),
+                MusicRspMsg("m"),
+                NewsRspMsg([ARTICLE]),
+                TransferCustomerServiceRspMsg(),
+            )
+        ),
+    ],
+    ids=repr,
+)
+def test_what_a_handler_may_return_becomes_a_reply(result, reply):
+    """B81, B82: a reply object as it is, str is text, articles are news, nothing is silence."""
+    made = as_reply(result, answer)
+    assert type(made) is type(reply)
+    if isinstance(made, NewsRspMsg):
+        assert list(made.articles) == list(reply.articles)
+    else:
+        assert made == reply
+
+
+class Rude:
+    """Its comparison is not a bool, like that of an array."""
+
+    def __eq__(self, other):
+        return []
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    ("nonsense", "name"),
+    [
+        (0, "int"),
+        (1, "int"),
+        (False, "bool"),
+        (True, "bool"),
+        (1.5, "float"),
+        (b"", "bytes"),
+        (b"bytes", "bytes"),
+        ([], "list"),
+        ((), "tuple"),
+        ({}, "dict"),
+        ({"content": "a"}, "dict"),
+        (["a", "b"], "list"),
+        ([ARTICLE, "a"], "list"),
+        ([None], "list"),
+        ({ARTICLE}, "set"),
+        (("text", 200), "tuple"),
+        (object(), "object"),
+        (Rude(), "Rude"),
+        (TextRspMsg, "type"),
+        (Article, "type"),
+        (answer, "function"),
+        (Ellipsis, "ellipsis"),
+        (ValueError("a"), "ValueError"),
+        (TextReqMsg(), "TextReqMsg"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_nonsense_is_named_with_its_handler(nonsense, name):
+    """B83: the author of the handler reads which function returned what, and what to return instead."""
+    with pytest.raises(ReplyError) as error:
+        as_reply(nonsense, answer)
+    assert f"answer returned {name};" in str(error.value)
+    for hint in ("TextRspMsg", "str", "Article", "None"):
+        assert hint in str(error.value)
+
+
+def test_the_error_holds_the_type_and_not_the_value():
+    """What a handler returns may be a user's text."""
+    with pytest.raises(ReplyError) as error:
+        as_reply({"content": "private"}, answer)
+    assert "private" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("handler", "name"),
+    [
+        (answer, "answer"),
+        (Bot().on_message, "Bot.on_message"),
+        (Bot(), "Bot"),
+        (functools.partial(answer), "partial"),
+        (len, "len"),
+    ],
+)
+def test_every_callable_has_a_title(handler, name):
+    """Functions and methods by their own name, other callables by their class."""
+    assert title(handler) == name
+
+
+# -- giving ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["on_message", "on_subscribe", "on_event", "on_error"])
+def test_a_handler_given_twice_is_a_mistake(name):
+    """Of two only one could answer. Both are named; the first stays."""
+    handlers = Handlers()
+    handlers.give(name, answer)
+    with pytest.raises(ConfigError) as error:
+        handlers.give(name, other)
+    for word in (name, "twice", "answer", "other"):
+        assert word in str(error.value)
+    with pytest.raises(ConfigError):
+        handlers.give(name, answer)
+
+
+@pytest.mark.parametrize("given", ["text", 1, object(), ["answer"]])
+def test_what_cannot_be_called_is_no_handler(given):
+    """Noticed at start; the message names the type."""
+    with pytest.raises(ConfigError) as error:
+        Handlers().give("on_message", given)
+    assert "on_message" in str(error.value)
+    assert type(given).__name__ in str(error.value)
+
+
+def test_on_error_is_what_was_given():
+    """None until then."""
+    handlers = Handlers()
+    assert handlers.on_error is None
+    handlers.give("on_error", answer)
+    assert handlers.on_error is answer
+
+
+# -- finding ---------------------------------------------------------------------------------------------------------
+
+ALL = ("on_message", "on_subscribe", "on_event")
+
+
+@pytest.mark.parametrize(
+    ("given", "req", "found"),
+    [
+        (ALL, TextReqMsg(), "on_message"),
+        (ALL, ImageReqMsg(), "on_message"),
+        (ALL, ReqMsg(msg_type="new_kind"), "on_message"),
+        (ALL, SubscribeEvent(), "on_subscribe"),
+        (ALL, UnsubscribeEvent(), "on_event"),
+        (ALL, ClickEvent(), "on_event"),
+        (ALL, ScanEvent(), "on_event"),
+        (ALL, EventReqMsg(event="new_event"), "on_event"),
+        (("on_message", "on_event"), SubscribeEvent(), "on_event"),
+        (("on_message",), SubscribeEvent(), None),
+        (("on_message",), ClickEvent(), None),
+        (("on_subscribe", "on_event"), TextReqMsg(), None),
+        (("on_subscribe",), ClickEvent(), None),
+        ((), TextReqMsg(), None),
+        (("on_error",), TextReqMsg(), None),
+    ],
+)
+def test_each_kind_has_its_handler(given, req, found):
+    """Messages, new followers, all other events; None where nobody wants it."""
+    handlers, functions = Handlers(), {}
+    for name in given:
+        functions[name] = lambda req: None
+        handlers.give(name, functions[name])
+    assert handlers.find(req) is functions.get(found)
+
+
+def test_an_event_that_nobody_handles_shows_once_how_to_hear_it(caplog):
+    """A handler ready to paste, once per kind; it compiles."""
+    caplog.set_level(logging.INFO, "wx_mp_svr")
+    handlers = Handlers()
+    handlers.give("on_message", answer)
+    for _ in range(3):
+        handlers.find(ClickEvent(event="CLICK"))
+    assert len(caplog.messages) == 1
+    message = caplog.messages[0]
+    for line in ("'CLICK'", "from wx_mp_svr import ClickEvent", "@server.on_event", "isinstance(event, ClickEvent)"):
+        assert line in message
+    compile("\n".join(line[4:] for line in message.splitlines() if line.startswith("    ")), "hint", "exec")
+    handlers.find(ViewEvent(event="VIEW"))
+    assert len(caplog.messages) == 2
+
+
+def test_the_hint_is_silent_where_somebody_listens(caplog):
+    """And for messages and new followers, which have their own handlers."""
+    caplog.set_level(logging.INFO, "wx_mp_svr")
+    Handlers().find(TextReqMsg())
+    Handlers().find(SubscribeEvent(event="subscribe"))
+    heard = Handlers()
+    heard.give("on_event", answer)
+    heard.find(ClickEvent(event="CLICK"))
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("event", ["a\nWARNING forged line", "\x1b[31mred", "x" * 10_000, "\r\n\r\n"])
+def test_a_strangers_event_name_cannot_forge_a_log_line(event, caplog):
+    """B122: escaped, and not of any length."""
+    caplog.set_level(logging.INFO, "wx_mp_svr")
+    Handlers().find(EventReqMsg(event=event))
+    first = caplog.messages[0].split("\n")[0]
+    assert "acknowledged" in first
+    assert "\x1b" not in caplog.text
+    assert "\nWARNING forged" not in caplog.text
+    assert len(caplog.messages[0]) < 500
+
+
+def test_the_general_reply_is_silence():
+    """An RspMsg of no kind has nothing to say."""
+    assert as_reply(RspMsg(), answer) == RspMsg()

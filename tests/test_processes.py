@@ -1,0 +1,194 @@
+"""Several workers and several machines: one run per push, wherever its copies land."""
+
+import itertools
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import servers
+
+from wx_mp_svr.testing import FakeWeChat
+from wx_mp_svr.testing.judge import Judge, Try
+from wx_mp_svr.testing.line import HttpTarget, Line
+
+ACCOUNT = {"appid": "wx0123456789abcdef", "token": "ManyToken1", "aes_key": "m" * 43}
+BOTS = Path(__file__).parent / "bots"
+
+
+@contextmanager
+def gunicorn(directory, *, workers=2, threads=32, **settings):
+    """The slow bot; its runs are written into ``directory/runs``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    port = servers.free_port()
+    options = ["--workers", str(workers), "--threads", str(threads), "-k", "gthread", "--graceful-timeout", "20"]
+    command = [sys.executable, "-m", "gunicorn", *options, "--bind", f"127.0.0.1:{port}", "--chdir", str(BOTS)]
+    account = {f"WX_MP_{name.upper()}": value for name, value in ACCOUNT.items()}
+    env = servers.environment(directory, {"RUNS": str(directory / "runs"), **account, **settings})
+    with servers.running([*command, "slow_bot:server"], env, directory) as process:
+        running = servers.answering(f"http://127.0.0.1:{port}/wx_mp_cb", process, directory)
+        yield running.url, process
+
+
+@contextmanager
+def store_of(kind, directory):
+    """Settings of a store that two servers share."""
+    if kind == "sqlite":
+        yield {"WX_MP_STORE": f"sqlite:{directory / 'shared.db'}"}
+        return
+    (directory / "redis").mkdir()
+    with servers.redis(directory / "redis") as redis:
+        yield {"WX_MP_STORE": redis.url}
+
+
+def runs_of(*directories):
+    """Return (pid, name) of every run."""
+    texts = [(directory / "runs").read_text() for directory in directories if (directory / "runs").exists()]
+    return [tuple(line.split()) for text in texts for line in text.splitlines()]
+
+
+def wechat_for(*urls, time_scale=1.0):
+    """A WeChat whose tries go to each of *urls* in turn."""
+    wechat = FakeWeChat(urls[0], **ACCOUNT, time_scale=time_scale)
+    targets = itertools.cycle([HttpTarget(url) for url in urls])
+    wechat._post = lambda *args: next(targets)(*args)
+    return wechat
+
+
+def push(url, query, body, xml):
+    """Make one delivery and return the text of its reply."""
+    line = Line()
+    HttpTarget(url)("POST", query, body, line)
+    attempt = Try(1, 0.0, status=line.status, reply=line.reply)
+    judge = FakeWeChat(url, **ACCOUNT)
+    fields = Judge(ACCOUNT["token"], judge._cipher, xml).look(attempt)
+    assert attempt.good, attempt
+    return fields.get("Content", "")
+
+
+def push_copies(urls, messages, copies):
+    """Push every message *copies* times at once, the copies to different *urls*; return the replies by message."""
+    wechat = FakeWeChat(urls[0], **ACCOUNT)
+    jobs = []
+    for n in range(messages):
+        xml = wechat.build("text", {"Content": f"1 user{n}", "MsgId": 1000 + n}, openid=f"o{n}")
+        query, body = wechat.seal(xml)
+        jobs += [(urls[(n + copy) % len(urls)], query, body, xml, n) for copy in range(copies)]
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        replies = list(pool.map(lambda job: (job[4], push(*job[:4])), jobs))
+    return replies
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_20_messages_with_3_copies_each_at_once_over_two_processes(tmp_path, kind):
+    """20 runs, 60 right answers: the copies join the run wherever it is; through Redis nothing else is shared."""
+    first, second = tmp_path / "1", tmp_path / "2"
+    with (
+        store_of(kind, tmp_path) as store,
+        gunicorn(first, workers=1, **store) as (one, _),
+        gunicorn(second, workers=1, **store) as (two, _),
+    ):
+        for url in (one, two):  # the first push opens the store; from then on neither has a head start
+            FakeWeChat(url, **ACCOUNT).send_text("0 first")
+        replies = push_copies([one, two], 20, 3)
+    ran = Counter(name for _, name in runs_of(first, second))
+    assert ran == Counter(["first", "first", *(f"user{n}" for n in range(20))])
+    assert len(replies) == 60
+    assert all(reply.startswith(f"你好user{n}，") for n, reply in replies)
+    assert len(runs_of(first)) > 1
+    assert len(runs_of(second)) > 1
+
+
+def test_at_full_length_a_slow_answer_arrives_with_a_retry_that_lands_on_either_worker(tmp_path):
+    """Not scaled: 6 and 11 seconds, SQLite, two workers."""
+    with gunicorn(tmp_path) as (url, _), ThreadPoolExecutor(8) as pool:
+        jobs = {name: float(seconds) for seconds in (6, 11) for name in (f"a{seconds}", f"b{seconds}", f"c{seconds}")}
+        wechats = {name: FakeWeChat(url, **ACCOUNT, openid=f"o-{name}") for name in jobs}
+        results = dict(
+            zip(jobs, pool.map(lambda name: wechats[name].send_text(f"{jobs[name]} {name}"), jobs), strict=True)
+        )
+    for name, result in results.items():
+        assert result.content.startswith(f"你好{name}，"), result
+        assert [attempt.status for attempt in result.tries] == ([None, 200] if jobs[name] == 6 else [None, None, 200])
+        assert result.elapsed == pytest.approx(jobs[name], abs=1.0)
+    assert Counter(name for _, name in runs_of(tmp_path)) == Counter(list(jobs))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_what_one_machine_began_the_other_delivers(tmp_path, kind):
+    """Reply, slow text and link, from whichever the try lands on."""
+    first, second = tmp_path / "1", tmp_path / "2"
+    scale = {"WX_MP_TIME_SCALE": "0.3"}
+    with (
+        store_of(kind, tmp_path) as store,
+        gunicorn(first, workers=1, **store, **scale) as (one, _),
+        gunicorn(second, workers=1, **store, **scale) as (two, _),
+    ):
+        wechat = wechat_for(one, two, time_scale=0.3)
+        held = wechat.send_text("7 held")
+        assert [attempt.status for attempt in held.tries] == [None, 200]
+        assert held.content.startswith("你好held，")
+        late = wechat.send_text("17 late")
+        assert late.links[0].words == "查看回复1"
+        assert wechat.tap(late).content.startswith("你好late，")
+        assert wechat.tap(late).content.startswith("你好late，")
+    assert len(runs_of(first, second)) == 2
+
+
+def test_when_a_worker_is_killed_the_next_retry_runs_the_handler_again(tmp_path):
+    """The process's heartbeat is gone; the second run ends in the other worker."""
+    with gunicorn(tmp_path) as (url, _), ThreadPoolExecutor(1) as pool:
+        wechat = FakeWeChat(url, **ACCOUNT)
+        future = pool.submit(wechat.send_text, "2 victim")
+        deadline = time.monotonic() + 10
+        while not runs_of(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(int(runs_of(tmp_path)[0][0]), signal.SIGKILL)
+        result = future.result()
+    assert result.content.startswith("你好victim，")
+    assert len(runs_of(tmp_path)) == 2
+    assert len({pid for pid, _ in runs_of(tmp_path)}) == 2
+
+
+def test_on_sigterm_a_running_handler_comes_to_its_end(tmp_path):
+    """The try that waits for it gets its answer, and so does a retry that reaches another machine."""
+    first, second = tmp_path / "1", tmp_path / "2"
+    store = {"WX_MP_STORE": f"sqlite:{tmp_path / 'shared.db'}"}
+    with (
+        gunicorn(first, workers=1, **store) as (one, process),
+        gunicorn(second, workers=1, **store) as (two, _),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        future = pool.submit(wechat_for(one, two, two).send_text, "7 patient")
+        deadline = time.monotonic() + 10
+        while not runs_of(first) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.terminate()
+        result = future.result()
+        process.wait(30)
+    assert result.content.startswith("你好patient，")
+    assert len(runs_of(first, second)) == 1
+
+
+def test_what_outlives_its_grace_is_given_up_at_once(tmp_path):
+    """The retry runs it elsewhere."""
+    first, second = tmp_path / "1", tmp_path / "2"
+    store = {"WX_MP_STORE": f"sqlite:{tmp_path / 'shared.db'}"}
+    with (
+        gunicorn(first, workers=1, **store, WX_MP_GRACE="0.1") as (one, process),
+        gunicorn(second, workers=1, **store) as (two, _),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        future = pool.submit(wechat_for(one, two, two).send_text, "6 given")
+        deadline = time.monotonic() + 10
+        while not runs_of(first) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.terminate()
+        result = future.result()
+    assert result.content.startswith("你好given，")
+    assert len(runs_of(second)) == 1

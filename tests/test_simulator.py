@@ -1,0 +1,908 @@
+"""The simulator: its API as a stranger and as the page sees it, and the page itself in a real Chromium."""
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import pytest
+import servers
+
+from wx_mp_svr import Article, ConfigError, WxMpServer
+from wx_mp_svr.cli import echo
+from wx_mp_svr.events import EVENTS
+from wx_mp_svr.req_msg import KINDS as MESSAGES
+from wx_mp_svr.simulator import make_app, serve
+from wx_mp_svr.simulator.talk import KINDS, Talk
+from wx_mp_svr.testing import FAULT_NOTICE
+
+ACCOUNT = {
+    "token": "SimulatorToken7",
+    "appid": "wx0a1b2c3d4e5f6a7b",
+    "aes_key": "simulatorSIMULATORsimulatorSIMULATOR0123456",
+}
+BASE = "http://127.0.0.1:5002"
+KEY = "the-key-of-the-tests"
+SCALE = 0.05
+MODES = ("plain", "compatible", "safe")
+
+
+def bot(on_message=echo, time_scale=SCALE, **settings):
+    return WxMpServer(
+        on_message=on_message,
+        on_subscribe=lambda event: "欢迎关注",
+        **{**ACCOUNT, **settings},
+        store="memory:",
+        time_scale=time_scale,
+    )
+
+
+def wsgi(status="200 OK", body=b"success", seconds=0.0):
+    """A bot of three lines, which may be as broken as it likes."""
+
+    def app(environ, start_response):
+        time.sleep(seconds)
+        start_response(status, [("Content-Type", "text/plain")])
+        return [body]
+
+    return app
+
+
+class Page:
+    """What the page's JavaScript does, without it."""
+
+    def __init__(self, target, **settings):
+        self.app = make_app(target, **{**ACCOUNT, **settings}, key=KEY)
+        self.client = self.app.test_client()
+
+    def get(self, path, **options):
+        return self.client.get(f"/{KEY}/{path}", base_url=BASE, **{"buffered": True, **options})
+
+    def post(self, path, body=None):
+        return self.client.post(f"/{KEY}/{path}", base_url=BASE, json=body if body is not None else {})
+
+    def send(self, **spec):
+        answer = self.post("push", spec)
+        assert answer.status_code == 200, answer.text
+        return answer.json["ids"]
+
+    def text(self, content="你好", **spec):
+        (number,) = self.send(msg_type="text", elements={"Content": content}, **spec)
+        return self.done(number)
+
+    def done(self, *numbers, seconds=10):
+        """Wait for pushes to end, and return them; of several, a list."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = {push["id"]: push for push in self.saved()["pushes"]}
+            if set(numbers) <= found.keys():
+                pushes = [found[number] for number in numbers]
+                return pushes[0] if len(numbers) == 1 else pushes
+            time.sleep(0.01)
+        pytest.fail(f"pushes {numbers} did not end")
+
+    def saved(self):
+        return json.loads(self.get("talk.json").text)
+
+    def state(self):
+        return self.snapshot()["state"]
+
+    def snapshot(self):
+        response = self.get("events", buffered=False)
+        first = next(iter(response.response))
+        response.close()
+        return json.loads(first.decode().removeprefix("data: "))
+
+
+# -- who gets in -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/static/main.js", "/events", "/wrong/", "/wrong/events", f"/{KEY}x/", "/é/"])
+def test_nothing_answers_without_the_key(path):
+    answer = Page(bot()).client.get(path, base_url=BASE)
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("path", ["push", "state", "clear", "build", "talk.json", "push/1/again"])
+def test_no_action_without_the_key(path):
+    page = Page(bot())
+    assert page.client.post(f"/wrong/{path}", base_url=BASE, json={}).status_code == 403
+    assert page.saved()["pushes"] == []
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example:5002", "127.0.0.1", "127.0.0.1:80", "localhost.evil:5002", "[::1]:5002", ""]
+)
+def test_a_foreign_host_header_is_refused(host):
+    """A name that an attacker lets point to 127.0.0.1 is not ours (DNS rebinding)."""
+    page = Page(bot())
+    assert page.get("", headers={"Host": host}, environ_overrides={"SERVER_PORT": "5002"}).status_code == 403
+    assert page.get("").status_code == 200
+    assert page.get("", headers={"Host": "localhost:5002"}).status_code == 200
+
+
+def test_a_form_of_another_site_cannot_post():
+    """Even with the key it would have to be JSON, which needs the browser's leave."""
+    page = Page(bot())
+    answer = page.client.post(f"/{KEY}/push", base_url=BASE, data='{"xml": "<xml/>"}', content_type="text/plain")
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize(
+    "path", ["", "static/main.js", "static/style.css", "static/kinds.json", "talk.json", "nothing"]
+)
+def test_the_browser_is_told_to_run_and_load_nothing_else(path):
+    headers = Page(bot()).get(path).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    page = Page(bot())
+    html = page.get("").text
+    assert re.findall(r'(?:src|href)="([^"]+)"', html) == ["static/icon.svg", "static/style.css", "static/main.js"]
+    assert page.get("static/main.js").content_type.startswith("text/javascript")
+    assert page.get("static/../talk.py").status_code == 404
+    assert page.get("static/%2e%2e/talk.py").status_code == 404
+
+
+def test_no_secret_reaches_the_browser():
+    """Neither the Token nor the EncodingAESKey, in no mode, nowhere."""
+    page = Page(bot())
+    for mode in MODES:
+        page.post("state", {"mode": mode})
+        page.text(f"in {mode}")
+    seen = [page.get(path).text for path in ("", "talk.json", "static/kinds.json")]
+    seen += [page.get(f"push/{number}/{form}").text for number in (1, 2, 3) for form in ("curl", "pytest")]
+    seen.append(json.dumps(page.snapshot()))
+    for secret in (ACCOUNT["token"], ACCOUNT["aes_key"]):
+        assert not [text for text in seen if secret in text]
+
+
+def test_the_simulator_listens_on_this_machine_only():
+    for host in ("0.0.0.0", "::", "192.0.2.1"):
+        with pytest.raises(ConfigError):
+            serve(bot(), **ACCOUNT, host=host, open_browser=False)
+
+
+def test_serve_tells_its_url_and_ends_on_ctrl_c(tmp_path):
+    """The URL holds a key that nobody can guess."""
+    code = (
+        "from wx_mp_svr.simulator import serve\n"
+        "serve('http://127.0.0.1:9/', token='abc', port=0, open_browser=False, on_ready=lambda u: print(u, flush=True))"
+    )
+    env = servers.environment(tmp_path, {})
+    process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True)
+    with process:
+        url = process.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", url)
+        with urllib.request.urlopen(url) as answer:
+            assert "微信公众号模拟器" in answer.read().decode()
+        with pytest.raises(urllib.error.HTTPError, match="403") as caught:
+            urllib.request.urlopen(url[:-2] + "/")
+        caught.value.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
+def test_a_taken_port_is_said(capsys):
+    with servers.in_thread(wsgi()) as url, pytest.raises(OSError, match="taken"):
+        serve(bot(), **ACCOUNT, port=int(url.rsplit(":")[-1]), open_browser=False)
+
+
+# -- every message and event -----------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_the_protocol_is_in_the_table():
+    rows = {(row["msg_type"], row["event"].lower()) for row in KINDS}
+    missing = {(kind, event) for kind, event in MESSAGES if (kind, event) not in rows} - {("event", "")}
+    assert missing == set()
+    assert {event for _, event in rows} >= EVENTS.keys()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_kind_is_sent_and_understood(mode):
+    """The elements arrive as they stand in the table, nested and repeated ones as well."""
+    seen, lock = [], threading.Lock()
+
+    def note(req):
+        with lock:
+            seen.append(req)
+
+    server = bot(note, mode=mode, time_scale=0.5, **({"aes_key": None} if mode == "plain" else {}))
+    server.on_event(note)
+    page = Page(server, mode=mode)
+    numbers = []
+    for start in range(0, len(KINDS), 20):  # a few at a time, as a person would
+        chunk = [
+            page.send(**{name: row[name] for name in ("msg_type", "event", "elements")})[0]
+            for row in KINDS[start : start + 20]
+        ]
+        numbers += chunk
+        page.done(*chunk)
+    pushes = page.done(*numbers)
+    assert [push["tries"][0]["outcome"] for push in pushes] == ["answered"] * len(KINDS)
+    types = {type(req).__name__ for req in seen}
+    assert len(types) > 80
+    assert page.done(numbers[9])["reply"]["content"] == "欢迎关注"
+
+
+def test_the_pytest_export_of_every_kind_passes(monkeypatch):
+    """The text that is copied is a test, and it holds."""
+    page = Page(bot(), mode="safe")
+    other = bot()
+    monkeypatch.setitem(sys.modules, "demo", SimpleNamespace(server=other))
+    for row in KINDS:
+        (number,) = page.send(**{name: row[name] for name in ("msg_type", "event", "elements")})
+        page.done(number)
+        text = page.get(f"push/{number}/pytest").text
+        names = {}
+        exec(compile(text, "copied", "exec"), names)
+        (test,) = [value for name, value in names.items() if name.startswith("test_")]
+        test()
+
+
+def test_the_pytest_export_expects_what_came_whatever_it_was(monkeypatch):
+    """News, a fault notice, nothing."""
+    answers = {"news": Article("题目", "摘要"), "broken": {"no": "reply"}, "nothing": None}
+    page = Page(bot(lambda req: answers[req.content]))
+    monkeypatch.setitem(sys.modules, "demo", SimpleNamespace(server=bot(lambda req: answers[req.content])))
+    for content, expected in (("news", "== ['题目']"), ("broken", "出错"), ("nothing", "result.type == ''")):
+        push = page.text(content)
+        names = {}
+        text = page.get(f"push/{push['id']}/pytest").text
+        assert expected in text
+        exec(compile(text, "copied", "exec"), names)
+        names["test_text"]()
+
+
+def test_the_curl_export_is_the_exact_request():
+    page = Page("http://127.0.0.1:9/wx?own=1", mode="safe")
+    page.post("state", {"scale": SCALE})
+    push = page.text("it's $HOME `x` \\ 你好\n第二行")
+    words = shlex.split(page.get(f"push/{push['id']}/curl").text, comments=True)
+    assert words[0] == "curl"
+    assert words[words.index("--data-raw") + 1] == push["request"]["body"]
+    assert f"http://127.0.0.1:9/wx?own=1&{push['request']['query']}" in words
+
+
+def test_custom_xml_goes_out_as_it_is():
+    """Broken XML, too: that is what it is for."""
+    page = Page(bot(), mode="plain")
+    (number,) = page.send(xml="<xml><broken")
+    push = page.done(number)
+    assert (push["request"]["body"], push["fields"]) == ("<xml><broken", {})
+    assert (
+        page.post("build", {"msg_type": "event", "event": "CLICK", "elements": {"EventKey": "k"}})
+        .json["xml"]
+        .count("<Event>")
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("push", []),
+        ("push", {"xml": 5}),
+        ("push", {"xml": "x" * 70_000}),
+        ("push", {"xml": "\ud800"}),
+        ("push", {"msg_type": "text", "elements": {"Content": None}}),
+        ("push", {"msg_type": "text", "elements": {"a b": "x"}}),
+        ("push", {"msg_type": "text", "elements": []}),
+        ("push", {"msg_type": "text", "elements": {"A": True}}),
+        ("push", {"msg_type": 1}),
+        ("push", {"msg_type": "text", "count": 21}),
+        ("push", {"msg_type": "text", "count": True}),
+        ("state", {"token": "x"}),
+        ("state", {"mode": "none"}),
+        ("state", {"scale": 0}),
+        ("state", {"scale": True}),
+        ("state", {"users": []}),
+        ("state", {"users": ["<b>"]}),
+        ("state", {"users": "o1"}),
+        ("state", {"faults": []}),
+        ("state", {"faults": {"delay": "1"}}),
+        ("state", {"faults": {"drop": [9]}}),
+        ("state", {"menu": {"button": [{"name": ""}]}}),
+        ("state", {"menu": {"button": [{}] * 4}}),
+        ("state", {"menu": {"button": ["x"]}}),
+        ("talk.json", {}),
+        ("talk.json", {"wx-mp-svr": "talk", "pushes": [1]}),
+        ("talk.json", {"wx-mp-svr": "talk", "pushes": [{"id": 1}]}),
+    ],
+)
+def test_nonsense_is_refused(path, body):
+    page = Page(bot())
+    before = page.snapshot()
+    assert page.post(path, body).status_code == 400
+    assert page.snapshot() == before
+
+
+# -- what can be done with it ----------------------------------------------------------------------------------------
+
+
+def test_the_inspector_knows_everything_about_a_try():
+    page = Page(bot())
+    push = page.text("你好😁")
+    (attempt,) = push["tries"]
+    assert "<Encrypt>" in push["request"]["body"]
+    assert "你好😁" in push["xml"]
+    assert "你好😁" in attempt["xml"]
+    assert "<MsgSignature>" in attempt["reply"]
+    assert attempt["bytes"] == len(attempt["reply"].encode())
+    assert {check["level"] for check in attempt["checks"]} == {"ok"}
+    traces = [*push["request"]["signatures"], *attempt["signatures"]]
+    assert [trace["name"] for trace in traces] == ["signature", "msg_signature", "MsgSignature"]
+    for trace in traces:
+        assert trace["sha1"] == trace["claimed"]
+        assert ["Token", "******"] in trace["parts"]
+        assert "******" in trace["joined"]
+
+
+def test_a_resent_message_is_new_and_a_repeated_one_is_known():
+    runs = []
+    page = Page(bot(lambda req: runs.append(req.msg_id) or req.content))
+    first = page.text("one")
+    (same,) = page.post("push/1/again", {"new": False}).json["ids"]
+    assert page.done(same)["xml"] == first["xml"]
+    assert len(runs) == 1
+    (new,) = page.post("push/1/again", {"new": True}).json["ids"]
+    page.done(new)
+    burst = page.post("push/1/again", {"new": True, "burst": True}).json["ids"]
+    page.done(*burst)
+    assert (len(burst), len(runs), len(set(runs))) == (10, 12, 12)
+    assert page.post("push/99/again").status_code == 404
+    assert page.get("push/99/curl").status_code == 404
+
+
+def test_a_dropped_try_is_made_up_for_by_the_next():
+    page = Page(bot())
+    page.post("state", {"faults": {"drop": [1]}})
+    push = page.text("again")
+    assert [attempt["outcome"] for attempt in push["tries"]] == ["hung-up", "answered"]
+    assert push["reply"]["content"] == "again"
+
+
+def test_a_delayed_request_counts_among_the_five_seconds():
+    page = Page(bot())
+    page.post("state", {"faults": {"delay": 6}})
+    assert page.text()["reply"]["type"] == "fault"
+    page.post("state", {"faults": {"delay": 1}})
+    assert 1 <= page.text()["tries"][0]["elapsed"] < 5
+
+
+def test_a_duplicate_arrives_beside_the_original_and_runs_nothing():
+    runs = []
+
+    def slowly(req):
+        runs.append(req)
+        time.sleep(0.05)
+        return "once"
+
+    page = Page(bot(slowly))
+    page.post("state", {"faults": {"duplicate": True}})
+    page.text()
+    original, copy = page.done(1, 2)
+    assert copy["copy_of"] == 1
+    assert copy["request"] == original["request"]
+    assert (original["reply"]["content"], copy["reply"]["content"], len(runs)) == ("once", "once", 1)
+
+
+def test_a_wrong_clock_is_refused_by_the_bot():
+    page = Page(bot())
+    page.post("state", {"faults": {"skew": -400}})
+    push = page.text()
+    assert [attempt["status"] for attempt in push["tries"]] == [403, 403, 403]
+    assert push["reply"]["content"] == FAULT_NOTICE
+
+
+def test_the_speed_of_a_bot_in_this_process_changes_with_wechats():
+    server = bot(time_scale=1.0)
+    page = Page(server)
+    assert (page.state()["scale"], page.state()["bot_scales"]) == (1.0, True)
+    page.post("state", {"scale": 0.05})
+    assert server.settings.time_scale == 0.05
+    assert page.text("fast")["scale"] == 0.05
+    assert Page(wsgi()).state()["bot_scales"] is False
+
+
+def test_without_a_key_there_is_plain_mode_only():
+    page = Page(wsgi(), aes_key="")
+    assert page.state()["modes"] == ["plain"]
+    assert page.post("state", {"mode": "safe"}).status_code == 400
+
+
+def test_users_and_menu_can_be_changed():
+    page = Page(bot())
+    (first,) = page.state()["users"]
+    menu = {"button": [{"type": "click", "name": "你好", "key": "k"}]}
+    assert page.post("state", {"users": [first, "oSecond"], "menu": menu}).status_code == 200
+    assert (page.state()["users"], page.state()["menu"]) == ([first, "oSecond"], menu)
+    assert page.text(openid="oSecond")["openid"] == "oSecond"
+
+
+def test_a_talk_is_saved_and_opened():
+    page, other = Page(bot()), Page(bot())
+    page.text("kept")
+    talk = page.saved()
+    other.text("gone")
+    assert other.post("talk.json", talk).status_code == 200
+    (push,) = other.saved()["pushes"]
+    assert (push["reply"]["content"], push["id"]) == ("kept", 2)
+    assert other.state()["users"] == page.state()["users"]
+    assert other.post("clear").status_code == 200
+    assert other.saved()["pushes"] == []
+
+
+def test_the_oldest_pushes_are_forgotten(monkeypatch):
+    monkeypatch.setattr("wx_mp_svr.simulator.talk.MAX_PUSHES", 3)
+    page = Page(bot())
+    for number in range(5):
+        page.text(str(number))
+    assert [push["id"] for push in page.saved()["pushes"]] == [3, 4, 5]
+
+
+def test_a_page_that_cannot_keep_up_is_let_go():
+    """It connects again and gets everything anew; the pushes never wait for it."""
+    talk = Talk(wsgi(), {**ACCOUNT, "path": "/"}, mode="plain", name="")
+    watching = talk.watch()
+    next(watching)
+    for _ in range(1001):
+        talk.configure({"scale": 0.5})
+    assert len(list(watching)) <= 1
+    assert talk.push("<xml/>") == 1
+
+
+def test_too_many_pushes_at_once_are_refused(monkeypatch):
+    monkeypatch.setattr("wx_mp_svr.simulator.talk.MAX_RUNNING", 2)
+    page = Page(wsgi(seconds=0.2))
+    page.send(msg_type="text", elements={}, count=2)
+    assert page.post("push", {"msg_type": "text"}).status_code == 400
+
+
+# -- the page in Chromium --------------------------------------------------------------------------------------------
+
+CHROMIUM = "/usr/bin/chromium"
+ARGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+GREEN, WHITE, LINK = "rgb(149, 236, 105)", "rgb(255, 255, 255)", "rgb(87, 107, 149)"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    if not shutil.which(CHROMIUM):
+        pytest.fail(
+            f"{CHROMIUM} is missing, but these tests need a real browser: apt-get install chromium fonts-noto-cjk"
+        )
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        pytest.fail("playwright is missing: pip install playwright (its own browsers are not needed)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Open the page of a bot; at the end nothing may have been asked for but this machine, and nothing have failed."""
+    stack = ExitStack()
+
+    def open_page(target, width=1280, height=800, **settings):
+        app = make_app(target, **{**ACCOUNT, **settings}, key=KEY, name="回声公众号")
+        base = stack.enter_context(servers.in_thread(app))
+        context = chromium.new_context(viewport={"width": width, "height": height}, locale="zh-CN")
+        stack.callback(context.close)
+        page = context.new_page()
+        page.set_default_timeout(8000)
+        page.requested, page.troubles = [], []
+        context.on("request", lambda request: page.requested.append(request.url))
+        page.on("dialog", lambda dialog: (page.troubles.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("pageerror", lambda error: page.troubles.append(str(error)))
+        page.on("console", lambda message: page.troubles.append(message.text) if message.type == "error" else None)
+        stack.callback(lambda: check(page, base))
+        page.goto(f"{base}/{KEY}/")
+        page.wait_for_selector("#menu button", state="attached")
+        return page
+
+    def check(page, base):
+        assert page.troubles == []
+        assert [url for url in page.requested if not url.startswith((base, "data:"))] == []
+
+    with stack:
+        yield open_page
+
+
+def say(page, text):
+    page.fill("#input", text)
+    page.press("#input", "Enter")
+
+
+def pick(page, tile):
+    page.click("#plus")
+    page.click(f".tiles button:text-is('{tile}')")
+
+
+def bubbles(page, who, kind=".bubble"):
+    return page.locator(f"#log .line.{who} {kind}")
+
+
+def shows(page, selector, count):
+    """Wait until so many are there. Not `wait_for_function`, whose eval the page's policy forbids."""
+    end = time.monotonic() + 8
+    while page.locator(selector).count() != count:
+        assert time.monotonic() < end, f"{page.locator(selector).count()} {selector} instead of {count}"
+        page.wait_for_timeout(20)
+
+
+def style(locator, name):
+    return locator.evaluate("(node, name) => getComputedStyle(node).getPropertyValue(name)", name)
+
+
+def test_a_text_goes_out_green_on_the_right_and_comes_back_white_on_the_left(visit):
+    page = visit(bot())
+    say(page, "你好😁")
+    mine, theirs = bubbles(page, "user"), bubbles(page, "bot")
+    theirs.wait_for()
+    assert (mine.inner_text(), theirs.inner_text()) == ("你好😁", "你好😁")
+    assert (style(mine, "background-color"), style(theirs, "background-color")) == (GREEN, WHITE)
+    log, right, left = (node.bounding_box() for node in (page.locator("#log"), mine, theirs))
+    middle = log["x"] + log["width"] / 2
+    assert right["x"] > middle > left["x"] + left["width"]
+    assert right["y"] < left["y"]
+    faces = [page.locator(f"#log .line.{who} .avatar").bounding_box() for who in ("user", "bot")]
+    assert all(face["width"] == face["height"] == 40 for face in faces)
+    assert faces[0]["x"] > right["x"] + right["width"]
+    assert faces[1]["x"] + 40 < left["x"]
+    assert re.fullmatch(r"\d\d:\d\d", page.locator("#log .time").inner_text())
+    assert page.input_value("#input") == ""
+
+
+def test_newlines_and_blanks_stay(visit):
+    page = visit(bot())
+    page.fill("#input", "一")
+    page.press("#input", "Shift+Enter")
+    page.type("#input", "  二")
+    page.click("#send")
+    bubbles(page, "bot").wait_for()
+    assert bubbles(page, "bot").text_content() == "一\n  二"
+    assert bubbles(page, "bot").bounding_box()["height"] > 60
+
+
+def test_an_image_and_a_voice_come_back(visit):
+    page = visit(bot())
+    pick(page, "图片")
+    page.fill("dialog input[name=MediaId]", "my-picture")
+    page.press("dialog input[name=MediaId]", "Enter")
+    bubbles(page, "bot", ".picture").wait_for()
+    assert [node.inner_text() for node in page.locator("#log .picture").all()] == ["my-picture", "my-picture"]
+    mine, theirs = (bubbles(page, who, ".picture").bounding_box() for who in ("user", "bot"))
+    assert mine["x"] > theirs["x"]
+    page.click("[aria-label=发送语音]")
+    page.click("dialog .primary")
+    bubbles(page, "bot", ".voice").wait_for()
+    seconds = [node.inner_text() for node in page.locator("#log .voice").all()]
+    assert re.fullmatch(r"\d+″", seconds[0])
+    assert seconds[0] == seconds[1]
+    assert style(bubbles(page, "user", ".voice"), "background-color") == GREEN
+
+
+def test_following_is_welcomed(visit):
+    page = visit(bot())
+    pick(page, "关注")
+    bubbles(page, "bot").wait_for()
+    assert page.locator("#log .system").inner_text() == "已关注"
+    assert bubbles(page, "bot").inner_text() == "欢迎关注"
+    pick(page, "取消关注")
+    page.wait_for_selector("#log .system:text('已取消关注')")
+
+
+def test_a_slow_answer_takes_three_tries_and_waits_behind_its_link(visit):
+    release = threading.Event()
+
+    def slow(req):
+        release.wait(10)
+        return "想好了：四十二"
+
+    page = visit(bot(slow, time_scale=0.1), height=1000)
+    say(page, "为什么？")
+    page.wait_for_selector(".try[data-outcome=running]")
+    link = page.locator("#log .line.bot .words-link")
+    link.wait_for()
+    rows = page.locator("#timeline button.try")
+    assert [row.get_attribute("data-outcome") for row in rows.all()] == ["hung-up", "hung-up", "answered"]
+    bars = [row.locator(".bar").bounding_box() for row in rows.all()]
+    assert bars[0]["x"] + bars[0]["width"] == pytest.approx(bars[1]["x"], abs=12)
+    assert style(link, "color") == LINK
+    release.set()
+    link.click()
+    page.wait_for_selector("#log .line.bot .bubble:text('四十二')")
+    assert "查看回复" in bubbles(page, "user").last.inner_text()
+    rows.first.click()
+    assert "微信挂断了连接" in page.inner_text("#detail")
+
+
+@pytest.mark.parametrize(
+    ("target", "outcome", "check"),
+    [
+        pytest.param(wsgi("500 INTERNAL SERVER ERROR", b"oops"), "error", "HTTP 200", id="500"),
+        pytest.param(wsgi(seconds=1), "hung-up", "", id="hangs"),
+        pytest.param(wsgi(body=b'{"errcode": 0}'), "error", "well-formed XML", id="garbage"),
+    ],
+)
+def test_a_broken_bot_gets_the_fault_notice(visit, target, outcome, check):
+    page = visit(target, mode="plain")
+    with page.expect_response("**/state"):
+        page.select_option("#speed", "0.05")
+    page.wait_for_selector("#toolbar .hint:text('WX_MP_TIME_SCALE=0.05')")
+    say(page, "在吗")
+    page.wait_for_selector(f"#log .system:text-is('{FAULT_NOTICE}')")
+    rows = page.locator("#timeline button.try").all()
+    assert [row.get_attribute("data-outcome") for row in rows] == [outcome] * 3
+    wrong = page.locator("#detail .checks .wrong b").all_inner_texts()
+    assert wrong == ([check] if check else [])
+    assert ("微信挂断了连接" in page.inner_text("#detail")) == (outcome == "hung-up")
+    assert bubbles(page, "bot").count() == 0
+
+
+def test_the_inspector_shows_packets_signature_and_checks(visit):
+    page = visit(bot(), height=1400)
+    say(page, "看看")
+    page.wait_for_selector("#detail .checks li")
+    shown = page.inner_text("#detail")
+    for expected in (
+        "<Content><![CDATA[看看]]></Content>", "<Encrypt>", "msg_signature 的由来", "按字典序排列", "******", "SHA-1",
+        "no element twice", "通过", "字节", "encrypt_type", "content-type", "200",
+    ):  # fmt: skip
+        assert expected in shown, expected
+    assert ACCOUNT["token"] not in page.content()
+    with page.expect_response("**/state"):
+        page.select_option("#mode", "plain")
+    say(page, "明文")
+    page.wait_for_selector("#detail .wrong:has-text('HTTP 200')")  # the bot is in safe mode and says no
+    page.click("#timeline button.try >> nth=0")
+    assert "看看" in page.inner_text("#detail")
+
+
+def test_what_is_copied_as_pytest_runs(visit, tmp_path):
+    page = visit(bot())
+    say(page, "你好😁 'quoted' \\n")
+    page.wait_for_selector("#detail .checks li")
+    page.click("text=复制为 pytest")
+    text = page.input_value("#copied")
+    assert "server.test_client()" in text
+    (tmp_path / "test_copied.py").write_text(text)
+    env = {**servers.environment(tmp_path, {}), "PYTHONPATH": f"{servers.DEMO}:{':'.join(filter(None, sys.path))}"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_copied.py"]
+    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert "1 passed" in run.stdout, run.stdout + run.stderr
+    page.keyboard.press("Escape")
+    page.click("text=复制为 curl")
+    assert page.input_value("#copied").startswith("# 时间戳")
+
+
+HOSTILE = (
+    "<script>alert(1)</script><img src=x onerror=alert(2)><b>bold</b>"
+    '<a href="javascript:alert(3)">run</a><a href="data:text/html,<script>alert(4)</script>">data</a>'
+    "<a href='weixin://bizmsgmenu?msgmenucontent=%3Cimg src=x onerror=alert(5)%3E&msgmenuid=1'><img src=x></a>"
+)
+
+
+def test_whatever_a_bot_sends_stays_text(visit):
+    """No script runs, no element is made, no picture is fetched."""
+
+    def hostile(req):
+        if req.content == "news":
+            return Article(
+                "<script>alert(6)</script>",
+                "<img src=x onerror=alert(7)>",
+                "http://127.0.0.1:9/p",
+                "javascript:alert(8)",
+            )
+        return HOSTILE
+
+    page = visit(bot(hostile))
+    say(page, "<img src=x onerror=alert(9)>")
+    bubbles(page, "bot").wait_for()
+    assert bubbles(page, "user").inner_text() == "<img src=x onerror=alert(9)>"
+    assert "<script>alert(1)</script><img src=x onerror=alert(2)><b>bold</b>run" in bubbles(page, "bot").inner_text()
+    say(page, "news")
+    page.wait_for_selector(".news")
+    page.click(".words-link")
+    shows(page, ".line.user", 3)
+    page.click("#timeline button.try >> nth=0")
+    assert page.locator("script").count() == 1
+    assert page.locator("img, iframe, object, b b, #log b b").count() == 0
+    assert page.locator("a[href^=javascript], a[href^='data:']").count() == 0
+    assert page.locator("[onerror], [onclick]").count() == 0
+
+
+def test_links_open_in_a_new_tab_that_knows_nothing_of_us(visit):
+    page = visit(bot(lambda req: '看<a href="https://example.com/a?b=1&c=2">这里</a>或 https://example.com/d。'))
+    say(page, "link")
+    links = bubbles(page, "bot").locator("a")
+    links.first.wait_for()
+    assert [link.get_attribute("href") for link in links.all()] == [
+        "https://example.com/a?b=1&c=2",
+        "https://example.com/d",
+    ]
+    for link in links.all():
+        assert (link.get_attribute("target"), link.get_attribute("rel")) == ("_blank", "noopener noreferrer")
+        assert style(link, "color") == LINK
+
+
+def test_the_menu_sends_its_events(visit):
+    heard = []
+    server = bot()
+    server.on_event(lambda event: heard.append((event.event, event.event_key)) or f"按了 {event.event_key}")
+    page = visit(server)
+    page.click("[aria-label=切换到菜单]")
+    page.click("#menu >> text=今日歌曲")
+    page.wait_for_selector("#log .bubble:text('按了 V1001_TODAY_MUSIC')")
+    page.click("#menu >> text=更多")
+    page.click("#menu >> text=帮助")
+    page.wait_for_selector("#log .bubble:text('按了 V1001_HELP')")
+    page.click("#menu >> text=官网")
+    page.wait_for_selector("#log .system a[href='https://example.com/']")
+    assert heard == [("CLICK", "V1001_TODAY_MUSIC"), ("CLICK", "V1001_HELP"), ("VIEW", "https://example.com/")]
+
+
+def test_the_menu_is_edited_as_wechats_api_takes_it(visit):
+    page = visit(bot())
+    page.click("#more")
+    assert ACCOUNT["appid"] in page.inner_text("dialog")
+    page.fill("#menu-json", "{")
+    page.click("text=保存菜单")
+    page.wait_for_selector("#toast:has-text('不是 JSON')")
+    page.fill("#menu-json", '{"button": [{"type": "click", "name": "<b>新</b>", "key": "k"}]}')
+    page.click("text=保存菜单")
+    page.wait_for_selector("dialog", state="hidden")
+    page.click("[aria-label=切换到菜单]")
+    page.wait_for_selector("#menu .entry button:text-is('<b>新</b>')")
+    assert page.locator("#menu .entry").count() == 1
+
+
+def test_a_form_sends_nested_elements_and_xml(visit):
+    page = visit(bot())
+    pick(page, "全部种类")
+    page.select_option("#kind", label="扫码推事件　scancode_push")
+    page.fill("dialog input[name=ScanResult]", "result-1")
+    page.click("text=编辑 XML")
+    xml = page.input_value("#xml")
+    assert "<ScanResult><![CDATA[result-1]]></ScanResult>" in xml
+    page.fill("#xml", xml.replace("result-1", "result-2"))
+    page.click("dialog .primary")
+    page.wait_for_selector("#detail pre:has-text('result-2')")
+    pick(page, "自定义 XML")
+    page.fill("#xml", "<xml><MsgType>new_kind</MsgType></xml>")
+    page.click("dialog .primary")
+    page.wait_for_selector("#log .system:text-is('new_kind')", state="attached")
+
+
+def test_two_users_have_two_talks(visit):
+    page = visit(bot())
+    say(page, "第一位")
+    bubbles(page, "bot").wait_for()
+    page.select_option("#user", "+")
+    shows(page, "#user option", 3)
+    shows(page, "#log .line", 0)
+    say(page, "第二位")
+    bubbles(page, "bot").wait_for()
+    assert bubbles(page, "user").inner_text() == "第二位"
+    page.select_option("#user", index=0)
+    page.wait_for_selector("#log .bubble:text('第一位')")
+
+
+def test_faults_are_set_in_the_page(visit):
+    page = visit(bot())
+    page.click("#faults summary")
+    page.check("#drop-1")
+    page.wait_for_selector("#faults.active")
+    say(page, "补上")
+    bubbles(page, "bot").wait_for()
+    rows = page.locator("#timeline button.try").all()
+    assert [row.get_attribute("data-outcome") for row in rows] == ["hung-up", "answered"]
+
+
+def test_a_reloaded_page_shows_the_same_talk(visit, tmp_path):
+    page = visit(bot())
+    say(page, "还在吗")
+    bubbles(page, "bot").wait_for()
+    page.reload()
+    bubbles(page, "bot").wait_for()
+    assert bubbles(page, "user").inner_text() == "还在吗"
+    with page.expect_download() as download:
+        page.click("#save-talk")
+    download.value.save_as(tmp_path / "talk.json")
+    page.click("#clear")
+    shows(page, "#log .line", 0)
+    with page.expect_file_chooser() as chooser:
+        page.click("#open-talk")
+    chooser.value.set_files(tmp_path / "talk.json")
+    bubbles(page, "bot").wait_for()
+
+
+def test_a_narrow_window_has_tabs_and_no_overflow(visit):
+    page = visit(bot(), width=380, height=720)
+    say(page, "窄" * 60)
+    bubbles(page, "bot").wait_for()
+    overflow = "document.documentElement.scrollWidth > innerWidth"
+    assert page.is_hidden("#inspector")
+    assert page.evaluate(overflow) is False
+    page.click("#tab-inspector")
+    assert page.is_hidden("#phone")
+    assert page.is_visible("#timeline button.try")
+    assert page.evaluate(overflow) is False
+    page.press("#tab-inspector", "ArrowLeft")
+    assert page.is_visible("#input")
+
+
+def test_everything_works_from_the_keyboard(visit):
+    """Tab reaches the input, Enter sends, Escape closes, and one always sees where one is."""
+    page = visit(bot())
+    active = "document.activeElement.id || document.activeElement.getAttribute('aria-label') || ''"
+
+    def tab_to(name, key="Tab"):
+        for _ in range(40):
+            page.keyboard.press(key)
+            if page.evaluate(active) == name:
+                outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+                assert outline != "none", f"no visible focus on {name}"
+                return
+        pytest.fail(f"{name} cannot be reached with {key}")
+
+    tab_to("input")
+    page.keyboard.type("键盘")
+    page.keyboard.press("Enter")
+    bubbles(page, "bot").wait_for()
+    tab_to("plus")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # the first tile: an image
+    page.wait_for_selector("dialog[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="hidden")
+    page.click("#input")
+    tab_to("mode")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.classList.contains('try')"):
+            break
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
+    assert page.get_attribute("#log", "role") == "log"
+    unlabelled = (
+        "[...document.querySelectorAll('button, input, select, textarea')]"
+        ".filter((node) => !(node.innerText || node.ariaLabel || node.labels?.length)).length"
+    )
+    assert page.evaluate(unlabelled) == 0
+
+
+def test_enter_belongs_to_the_input_method_while_it_composes(visit):
+    page = visit(bot())
+    page.fill("#input", "ni hao")
+    page.dispatch_event("#input", "keydown", {"key": "Enter", "isComposing": True})
+    assert page.input_value("#input") == "ni hao"

@@ -1,0 +1,602 @@
+"""Slow replies, as WeChat and the user see them: the three tries, links, streaming, limits. Times are scaled."""
+
+import asyncio
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from wx_mp_svr import EmptyRspMsg, ImageRspMsg, TextRspMsg, WxMpServer
+from wx_mp_svr.background import Ages, Breaker
+from wx_mp_svr.testing import FAULT_NOTICE
+
+ACCOUNT = {"appid": "wx0123456789abcdef", "token": "SlowToken1", "aes_key": "k" * 43, "store": "memory:"}
+SCALE = 0.1
+
+
+class Bot:
+    """A server whose handler does what the message says, and counts."""
+
+    def __init__(self, handler, **settings):
+        self.ran = []
+        self.late = []
+        self.events = []
+        self.server = WxMpServer(
+            **ACCOUNT,
+            on_message=self.counted(handler),
+            on_subscribe=lambda event: "欢迎",
+            on_event=self.on_event,
+            on_late_reply=lambda req, reply: self.late.append((req.content, reply)),
+        )
+        self.wechat = self.server.test_client(time_scale=settings.pop("time_scale", SCALE), **settings)
+        self.scale = self.wechat.time_scale
+        self.seconds = 0.0
+
+    def counted(self, handler):
+        def on_message(req):
+            self.ran.append(req.content)
+            return handler(req, self)
+
+        return on_message
+
+    def on_event(self, event):
+        self.events.append(event.event)
+        time.sleep(self.seconds * self.scale)
+        return "事件的回复"
+
+
+def sleeper(req, bot):
+    """Sleep as long as the text says, then answer."""
+    time.sleep(float(req.content) * bot.scale)
+    return f"过了{req.content}秒"
+
+
+def statuses(result):
+    return [attempt.status for attempt in result.tries]
+
+
+def until(condition, seconds=10.0):
+    """Wait for what must come, and no longer than it may take."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert condition()
+
+
+# -- the three tries -------------------------------------------------------------------------------------------------
+
+# How long the handler takes; what each of the first push's tries gets (None: WeChat has hung up); how many taps it takes
+# until the answer is there.
+DURATIONS = [
+    ("0.1", [200], 0),
+    ("2", [200], 0),
+    ("4.2", [200], 0),
+    ("4.6", [None, 200], 0),  # the grey zone: ready, but too late to be sure that WeChat still listens
+    ("6", [None, 200], 0),
+    ("8", [None, 200], 0),
+    ("9.7", [None, None, 200], 0),
+    ("11", [None, None, 200], 0),
+    ("14.2", [None, None, 200], 0),
+    ("20", [None, None, 200], 1),
+    ("40", [None, None, 200], 2),
+]
+
+
+@pytest.mark.parametrize(("seconds", "tries", "taps"), DURATIONS, ids=[row[0] for row in DURATIONS])
+def test_however_long_a_handler_takes_it_runs_once_and_its_answer_arrives(seconds, tries, taps):
+    """A tenth of a second separates some rows from the next case: a busy machine may need a second look."""
+    for _ in range(3):
+        bot = Bot(sleeper, time_scale=0.2)
+        result = bot.wechat.send_text(seconds)
+        first, needed = result, 0
+        while result.links and needed < 5:
+            result, needed = bot.wechat.tap(result), needed + 1
+        assert result.content == f"过了{seconds}秒"
+        assert bot.ran == [seconds]
+        assert all(check.level == "ok" for check in first.checks)
+        if (statuses(first), needed) == (tries, taps):
+            return
+    assert (statuses(first), needed) == (tries, taps)
+
+
+def test_an_early_tap_waits_through_its_own_three_tries():
+    bot = Bot(sleeper)
+    slow = bot.wechat.send_text("26")
+    assert statuses(slow) == [None, None, 200]
+    assert slow.links[0].words == "查看回复1"
+    answer = bot.wechat.tap(slow)
+    assert statuses(answer) == [None, None, 200]
+    assert answer.content == "过了26秒"
+
+
+def test_an_answer_behind_a_link_is_still_there_after_it_was_fetched():
+    """Delivered is not deleted: a retry, or a curious user, gets it again."""
+    bot = Bot(sleeper)
+    slow = bot.wechat.send_text("16")
+    assert [bot.wechat.tap(slow).content for _ in range(3)] == ["过了16秒"] * 3
+    assert bot.ran == ["16"]
+
+
+def test_the_words_of_a_link_do_without_its_id():
+    """Test accounts leave the id out, and users type."""
+    bot = Bot(sleeper)
+    bot.wechat.send_text("15")
+    assert bot.wechat.send_text(" 查看回复1 ").content == "过了15秒"
+
+
+def test_a_link_leads_only_its_own_user_to_the_answer():
+    bot = Bot(sleeper)
+    slow = bot.wechat.send_text("15")
+    stranger = bot.wechat.tap(slow, openid="oSomebodyElse")
+    assert stranger.content == bot.server.settings.expired_text
+    assert bot.wechat.tap(slow).content == "过了15秒"
+
+
+@pytest.mark.parametrize("words", ["查看回复7", "查看回复1-9"])
+def test_a_number_that_is_not_there_is_told_at_once(words):
+    bot = Bot(sleeper)
+    assert bot.wechat.send_text(words).content == "这条回复已经过期，请重新提问。"
+    assert bot.ran == []
+
+
+def test_an_answer_that_nobody_fetched_is_mentioned_once_under_the_next_one():
+    bot = Bot(sleeper)
+    bot.wechat.send_text("15")
+    until(lambda: bot.late)
+    second = bot.wechat.send_text("0")
+    assert second.content.startswith("过了0秒\n\n您之前的问题有回复了：<a ")
+    assert bot.wechat.send_text("0.01").content == "过了0.01秒"
+    assert bot.wechat.tap(second).content == "过了15秒"
+
+
+def test_an_answer_that_was_fetched_is_not_mentioned():
+    bot = Bot(sleeper)
+    bot.wechat.tap(bot.wechat.send_text("15"))
+    assert bot.wechat.send_text("0").content == "过了0秒"
+
+
+def test_a_second_question_does_not_wait_for_the_first():
+    bot = Bot(sleeper)
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(bot.wechat.send_text, "9")
+        until(lambda: bot.ran == ["9"])
+        assert statuses(bot.wechat.send_text("0")) == [200]
+        assert slow.result().content == "过了9秒"
+
+
+# -- what comes too late, fails or is not wanted ---------------------------------------------------------------------
+
+
+def test_on_late_reply_hears_of_an_answer_that_missed_its_last_chance_and_of_no_other():
+    bot = Bot(sleeper)
+    bot.wechat.send_text("15")
+    until(lambda: bot.late)
+    bot.wechat.send_text("8")
+    assert bot.late == [("15", TextRspMsg("过了15秒"))]
+
+
+def test_an_async_on_late_reply_is_awaited():
+    heard = []
+    bot = Bot(sleeper)
+
+    async def on_late_reply(req, reply):
+        await asyncio.sleep(0)
+        heard.append(reply.content)
+
+    bot.server._handlers._given["on_late_reply"] = on_late_reply
+    bot.wechat.send_text("15")
+    until(lambda: heard == ["过了15秒"])
+
+
+def test_a_handler_that_raises_late_leaves_its_error_text_behind_the_link(caplog):
+    def fail(req, bot):
+        time.sleep(15 * bot.scale)
+        raise RuntimeError("out of order")
+
+    bot = Bot(fail)
+    assert bot.wechat.tap(bot.wechat.send_text("x")).content == bot.server.settings.error_text
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
+def test_a_late_picture_waits_behind_the_link_like_a_text():
+    def picture(req, bot):
+        time.sleep(15 * bot.scale)
+        return ImageRspMsg("media-1")
+
+    bot = Bot(picture)
+    assert bot.wechat.tap(bot.wechat.send_text("x")).media_id == "media-1"
+
+
+def test_without_a_slow_text_the_last_try_is_acknowledged_and_on_late_reply_gets_the_answer():
+    bot = Bot(sleeper, slow_text=None)
+    result = bot.wechat.send_text("18")
+    assert (statuses(result), result.content) == ([None, None, 200], "")
+    until(lambda: bot.late)
+
+
+def test_the_texts_can_be_set():
+    bot = Bot(sleeper, slow_text="马上好 ", fetch_words="取第", fetch_label="点我")
+    slow = bot.wechat.send_text("15")
+    assert slow.content.startswith("马上好 <a ")
+    assert (slow.links[0].label, slow.links[0].words) == ("点我", "取第1")
+    assert bot.wechat.tap(slow).content == "过了15秒"
+
+
+def test_words_that_would_end_the_link_are_encoded():
+    bot = Bot(sleeper, fetch_words="看\"&<#%'")
+    slow = bot.wechat.send_text("15")
+    assert slow.links[0].words == "看\"&<#%'1"
+    assert bot.wechat.tap(slow).content == "过了15秒"
+
+
+# -- events ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "tries", "content"),
+    [
+        ("VIEW", 8, [200], ""),  # no conversation: acknowledged at 4.3 s, and the handler runs on
+        ("LOCATION", 0, [200], ""),  # whatever it returns: a text would be counted as a failure
+        ("kf_create_session", 0, [200], "事件的回复"),  # WeChat does not say: the handler knows
+        ("kf_create_session", 8, [None, 200], "事件的回复"),
+        ("kf_create_session", 16, [None, None, 200], ""),  # no text of ours where nobody may be reading
+        ("CLICK", 8, [None, 200], "事件的回复"),
+    ],
+)
+def test_events_are_held_only_where_somebody_waits_for_an_answer(name, seconds, tries, content):
+    bot = Bot(sleeper)
+    bot.seconds = seconds
+    result = bot.wechat.send_event(name, {"EventKey": "k"})
+    assert (statuses(result), result.content) == (tries, content)
+    until(lambda: bot.events == [name])
+
+
+def test_a_slow_menu_click_gets_the_slow_text():
+    bot = Bot(sleeper)
+    bot.seconds = 16
+    slow = bot.wechat.send_event("CLICK", {"EventKey": "k"})
+    assert slow.content.startswith(bot.server.settings.slow_text)
+    assert bot.wechat.tap(slow).content == "事件的回复"
+
+
+# -- streaming -------------------------------------------------------------------------------------------------------
+
+SENTENCE = "这是一个很长的回答中的一句话，不多不少。"  # 20 characters, 60 bytes
+
+
+def stream(pause, sentences):
+    def handler(req, bot):
+        for number in range(sentences):
+            time.sleep(pause * bot.scale)
+            yield f"{number:03d}{SENTENCE}"
+
+    return handler
+
+
+def astream(pause, sentences):
+    def handler(req, bot):
+        async def pieces():
+            for number in range(sentences):
+                await asyncio.sleep(pause * bot.scale)
+                yield f"{number:03d}{SENTENCE}"
+
+        return pieces()
+
+    return handler
+
+
+def whole(sentences):
+    return "".join(f"{number:03d}{SENTENCE}" for number in range(sentences))
+
+
+def read_all(bot, result):
+    """Tap through all pages; return their texts without the links."""
+    texts, results = [], [result]
+    while result.links:
+        texts.append(result.content[: result.content.rindex("\n\n<a ")])
+        result = bot.wechat.tap(result)
+        results.append(result)
+        assert len(texts) < 20
+    return [*texts, result.content], results
+
+
+@pytest.mark.parametrize("make", [stream, astream])
+def test_a_streaming_handlers_first_page_goes_out_as_soon_as_it_is_full(make):
+    """At the first try, although the whole would take three; the rest is behind the link."""
+    bot = Bot(make(0.05, 120))
+    first = bot.wechat.send_text("讲个故事")
+    assert statuses(first) == [200]
+    assert [link.label for link in first.links] == ["下一页"]
+    texts, results = read_all(bot, first)
+    assert "".join(texts) == whole(120)
+    assert all(len(result.content.encode()) <= 2000 for result in results[:-1])
+    assert all(text.endswith("。") for text in texts)
+    assert bot.ran == ["讲个故事"]
+
+
+@pytest.mark.parametrize("make", [stream, astream])
+def test_a_short_stream_is_one_reply(make):
+    bot = Bot(make(0, 3))
+    result = bot.wechat.send_text("x")
+    assert (result.content, result.links) == (whole(3), [])
+
+
+def test_what_there_is_goes_out_when_the_last_try_runs_out():
+    bot = Bot(stream(1.2, 20))
+    first = bot.wechat.send_text("x")
+    assert statuses(first) == [None, None, 200]
+    texts, _ = read_all(bot, first)
+    assert 9 <= texts[0].count(SENTENCE) <= 12
+    assert "".join(texts) == whole(20)
+    assert bot.late == []  # the user has the beginning, and the link to the rest
+
+
+def test_a_stream_that_has_said_nothing_yet_gets_the_slow_text():
+    def late_starter(req, bot):
+        time.sleep(16 * bot.scale)
+        yield "终于"
+
+    bot = Bot(late_starter)
+    slow = bot.wechat.send_text("x")
+    assert slow.content.startswith(bot.server.settings.slow_text)
+    assert bot.wechat.tap(slow).content == "终于"
+
+
+def test_a_retried_page_is_cut_at_the_same_place():
+    bot = Bot(stream(0.01, 100))
+    first = bot.wechat.send_text("x")
+    seconds = {bot.wechat.tap(first).content for _ in range(3)}
+    assert len(seconds) == 1
+
+
+def test_when_a_partial_page_held_all_there_was_the_next_one_says_so():
+    def two_parts(req, bot):
+        yield "只有这一句。"
+        time.sleep(15 * bot.scale)
+
+    bot = Bot(two_parts)
+    first = bot.wechat.send_text("x")
+    assert first.content.startswith("只有这一句。\n\n<a ")
+    assert bot.wechat.tap(first).content == "（全文完）"
+
+
+def test_a_stream_that_breaks_off_ends_with_the_error_text(caplog):
+    def breaks(req, bot):
+        yield "开头。"
+        raise RuntimeError("model gone")
+
+    result = Bot(breaks).wechat.send_text("x")
+    assert result.content == "开头。\n\n抱歉，出错了，请稍后再试。"
+    assert "model gone" in caplog.text
+
+
+@pytest.mark.parametrize("pieces", [[], [""], ["  ", "\n"]])
+def test_a_stream_of_nothing_is_an_acknowledgement(pieces):
+    result = Bot(lambda req, bot: (piece for piece in pieces)).wechat.send_text("x")
+    assert (statuses(result), result.content) == ([200], "")
+
+
+def test_a_stream_of_something_else_is_a_mistake_that_names_the_handler(caplog):
+    result = Bot(lambda req, bot: (piece for piece in [1])).wechat.send_text("x")
+    assert result.content == "抱歉，出错了，请稍后再试。"
+    assert "on_message yielded int" in caplog.text
+
+
+def test_a_long_text_is_sent_in_pages_too():
+    text = whole(90)
+    bot = Bot(lambda req, bot: text)
+    texts, _ = read_all(bot, bot.wechat.send_text("x"))
+    assert "".join(texts) == text
+
+
+@pytest.mark.parametrize(("size", "pages"), [(2047, 1), (2048, 2)])
+def test_up_to_2047_bytes_are_one_reply(size, pages):
+    bot = Bot(lambda req, bot: "a" * size)
+    texts, _ = read_all(bot, bot.wechat.send_text("x"))
+    assert len(texts) == pages
+
+
+# -- limits ----------------------------------------------------------------------------------------------------------
+
+
+def test_over_max_held_a_slow_message_gets_the_slow_text_after_a_second():
+    bot = Bot(sleeper, max_held=2)
+    with ThreadPoolExecutor(3) as pool:
+        held = [pool.submit(bot.wechat.send_text, "7", openid=f"o{n}") for n in range(2)]
+        until(lambda: bot.server.stats()["held"] == 2)
+        over = bot.wechat.send_text("3", openid="o3")
+        assert statuses(over) == [200]
+        assert over.content.startswith(bot.server.settings.slow_text)
+        assert over.elapsed < 2.5 * SCALE
+        assert bot.wechat.send_text("0", openid="o4").content == "过了0秒"  # quick ones go on as ever
+        assert [future.result().content for future in held] == ["过了7秒"] * 2
+    assert bot.wechat.tap(over, openid="o3").content == "过了3秒"
+
+
+def test_the_busy_text_comes_only_when_the_queue_is_full(caplog):
+    bot = Bot(sleeper, max_jobs=1, max_queued=1)
+    with ThreadPoolExecutor(2) as pool:
+        running = pool.submit(bot.wechat.send_text, "2", openid="o1")
+        until(lambda: bot.ran == ["2"])
+        queued = pool.submit(bot.wechat.send_text, "0.5", openid="o2")
+        until(lambda: bot.server.stats()["queued"] == 1)
+        assert bot.wechat.send_text("0", openid="o3").content == bot.server.settings.busy_text
+        assert (running.result().content, queued.result().content) == ("过了2秒", "过了0.5秒")
+    assert "max_jobs" in caplog.text
+
+
+def test_when_the_breaker_is_open_the_first_try_gets_the_slow_text():
+    bot = Bot(sleeper, breaker=2)
+    assert statuses(bot.wechat.send_text("11")) == [None, None, 200]  # two tries without an answer
+    open_now = bot.wechat.send_text("6")
+    assert statuses(open_now) == [200]
+    assert open_now.content.startswith(bot.server.settings.slow_text)
+    assert bot.server.stats()["breaker_open"] == 1
+    assert bot.wechat.send_text("4").content.startswith("过了4秒")  # whatever is ready in time is sent as ever
+
+
+def test_the_breaker_closes_below_half_and_forgets_after_five_minutes():
+    breaker = Breaker(4)
+    assert [breaker.admits(now) for now in (0, 1, 2, 100, 101)] == [True, True, True, True, False]
+    assert not breaker.admits(300.5)  # three are left
+    assert breaker.admits(302.5)  # one is left
+    assert Breaker(0).admits(0)
+
+
+def test_a_server_with_one_thread_never_holds_a_request_past_its_time(caplog):
+    """It would block everybody else, and the retry, too."""
+    bot = Bot(sleeper)
+    bot.wechat._post._app = one_thread(bot.server)
+    slow = bot.wechat.send_text("7")
+    assert statuses(slow) == [200]
+    assert slow.content.startswith(bot.server.settings.slow_text)
+    assert caplog.text.count("gunicorn -k gthread --threads 64") == 1
+
+
+def one_thread(app):
+    return lambda environ, start_response: app({**environ, "wsgi.multithread": False}, start_response)
+
+
+def test_stats_are_json_ready_numbers():
+    stats = Bot(sleeper).server.stats()
+    assert stats == {
+        "held": 0,
+        "hung_up": 0,
+        "breaker_open": 0,
+        "running": 0,
+        "queued": 0,
+        "store": "MemoryStore",
+        "store_down": 0,
+    }
+
+
+def test_one_line_a_push_says_what_became_of_it_and_never_what_was_said(caplog):
+    caplog.set_level(logging.INFO, "wx_mp_svr")
+    bot = Bot(sleeper)
+    bot.wechat.send_text("6")
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("push ")]
+    assert [line.split(" ms=")[0] for line in lines] == [
+        "push kind=TextReqMsg outcome=reply try=2",
+        "push kind=TextReqMsg outcome=hang up try=1",
+    ] or [line.split(" ms=")[0] for line in lines] == [
+        "push kind=TextReqMsg outcome=hang up try=1",
+        "push kind=TextReqMsg outcome=reply try=2",
+    ]
+    assert "过了" not in caplog.text
+
+
+# -- which try it is -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ages", "tries"),
+    [
+        ([0.1, 5.2, 10.3], [1, 2, 3]),
+        ([0.1, 15.4, 29.9], [1, 4, 6]),
+        ([0.1, 31.0], [1, 1]),  # too old for a retry
+        ([120.1, 120.4, 125.5, 130.6], [1, 1, 2, 3]),  # a clock that is two minutes fast
+        ([-60.0, -54.9], [1, 2]),  # or one minute slow
+        ([10.0], [1]),  # nothing to compare with
+    ],
+)
+def test_the_age_of_a_request_tells_which_try_it_is_whatever_the_clock(ages, tries):
+    known = Ages(enabled=True)
+    assert [known.tries(age, now=1000.0) for age in ages] == tries
+
+
+def test_ages_are_compared_with_those_of_the_last_minutes_only():
+    """The clock was set meanwhile."""
+    known = Ages(enabled=True)
+    assert known.tries(0.0, now=0.0) == 1
+    assert known.tries(12.0, now=100.0) == 3
+    assert known.tries(12.0, now=1000.0) == 1
+
+
+# -- handlers --------------------------------------------------------------------------------------------------------
+
+
+def test_async_handlers_share_one_loop_and_take_no_thread():
+    loops = set()
+
+    class Async(WxMpServer):
+        async def on_message(self, req):
+            loops.add(id(asyncio.get_running_loop()))
+            await asyncio.sleep(6 * SCALE)
+            return f"回复{req.content}"
+
+    server = Async(**ACCOUNT)
+    wechat = server.test_client(time_scale=SCALE, max_jobs=1)
+    with ThreadPoolExecutor(20) as pool:
+        results = list(pool.map(lambda n: wechat.send_text(str(n), openid=f"o{n}"), range(20)))
+    assert [result.content for result in results] == [f"回复{n}" for n in range(20)]
+    assert len(loops) == 1
+
+
+def test_a_handler_that_has_always_been_quick_runs_in_the_requests_own_thread():
+    """And belongs to the pool for ever once it was not."""
+    names = []
+
+    def handler(req, bot):
+        names.append(threading.current_thread().name)
+        time.sleep(float(req.content))
+        return req.content
+
+    bot = Bot(handler)
+    for seconds in ("0", "0.001", "0.06", "0"):
+        bot.wechat.send_text(seconds)
+    assert ["wx-mp-worker" == name for name in names] == [True, False, False, True]
+
+
+def test_a_handler_that_exits_is_a_bug_like_any_other(caplog):
+    def leave(req, bot):
+        raise SystemExit(1)
+
+    assert Bot(leave).wechat.send_text("x").content == "抱歉，出错了，请稍后再试。"
+
+
+def test_an_error_in_an_async_handler_and_on_error():
+    class Async(WxMpServer):
+        async def on_message(self, req):
+            raise ValueError("no")
+
+        async def on_error(self, exc, req):
+            return f"{type(exc).__name__}: {req.content}"
+
+    wechat = Async(**ACCOUNT).test_client(time_scale=SCALE)
+    assert wechat.send_text("哎").content == "ValueError: 哎"
+
+
+def test_an_on_error_that_raises_falls_back_to_the_error_text(caplog):
+    def handler(req):
+        raise ValueError("first")
+
+    def on_error(exc, req):
+        raise ValueError("second")
+
+    server = WxMpServer(**ACCOUNT, on_message=handler, on_error=on_error)
+    assert server.test_client(time_scale=SCALE).send_text("x").content == "抱歉，出错了，请稍后再试。"
+    assert "first" in caplog.text and "second" in caplog.text
+
+
+@pytest.mark.parametrize("silence", [None, "", EmptyRspMsg()])
+def test_silence_is_an_acknowledgement_in_any_form(silence):
+    result = Bot(lambda req, bot: silence).wechat.send_text("x")
+    assert (statuses(result), result.content, result.tries[0].reply) == ([200], "", b"success")
+
+
+def test_a_tap_is_an_ordinary_text_where_it_is_not_ours():
+    """A bot may have menu links of its own."""
+    bot = Bot(lambda req, bot: f"{req.content}/{req.bizmsgmenuid}")
+    assert bot.wechat.send_text("满意", bizmsgmenuid="101").content == "满意/101"
+
+
+def test_a_bot_that_hangs_for_ever_never_shows_the_fault_notice():
+    gate = threading.Event()
+    bot = Bot(lambda req, bot: gate.wait(60) and None, time_scale=0.1)
+    slow = bot.wechat.send_text("x")
+    assert FAULT_NOTICE not in slow.content
+    again = bot.wechat.tap(slow)
+    assert again.content.startswith(bot.server.settings.slow_text)
+    gate.set()

@@ -1,0 +1,67 @@
+"""The memory store keeps the contract, and never grows over its bound."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from store_contract import FakeClock, StoreContract
+
+from wx_mp_svr.store.memory import MemoryStore
+
+
+class TestMemoryStore(StoreContract):
+    """All that every store owes."""
+
+    def make_store(self, clock=None):
+        return MemoryStore() if clock is None else MemoryStore(clock=clock)
+
+
+def test_over_the_bound_the_oldest_goes_first():
+    """The newest are those that WeChat may still push again."""
+    store = MemoryStore(max_keys=10)
+    for n in range(25):
+        assert store.add(str(n), n, 600)
+        assert len(store) <= 10
+    assert store.get_many([str(n) for n in range(25)]) == {str(n): n for n in range(15, 25)}
+
+
+def test_the_default_bound_holds_ten_thousand_pushes():
+    """Design section 5: with the claim and the reply of each."""
+    store = MemoryStore()
+    for n in range(10_000):
+        assert store.add(f"{n}:run", 1, 600)
+        store.set(f"{n}:reply", "x", 600)
+    assert all(store.get(f"{n}:run") == 1 and store.get(f"{n}:reply") == "x" for n in range(10_000))
+
+
+def test_what_is_over_goes_by_itself():
+    """At the pace at which it came: no sweep that stops everybody (B99)."""
+    clock = FakeClock()
+    store = MemoryStore(clock=clock)
+    for n in range(1000):
+        store.set(f"old{n}", n, 10)
+    clock.advance(11)
+    for n in range(1000):
+        store.set(f"new{n}", n, 10)
+    assert len(store) <= 1001
+    assert store.get_many(["new0", "new999", "old0", "old999"]) == {"new0": 0, "new999": 999}
+
+
+def test_many_threads_leave_it_within_its_bound():
+    """Writers, readers and those who forget, all at once."""
+    store = MemoryStore(max_keys=50)
+
+    def work(n):
+        store.set(f"a{n % 70}", n, 60)
+        store.incr("count", 60)
+        store.get_many([f"a{m}" for m in range(70)])
+        store.delete(f"a{n % 7}")
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(work, range(2000)))
+    assert len(store) <= 50
+
+
+def test_two_stores_share_nothing():
+    """No global."""
+    one, other = MemoryStore(), MemoryStore()
+    one.set("a", 1, 60)
+    assert other.get("a") is None
