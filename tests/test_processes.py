@@ -43,7 +43,7 @@ def store_of(kind, directory):
         return
     (directory / "redis").mkdir()
     with servers.redis(directory / "redis") as redis:
-        yield {"WX_MP_STORE": redis.url}
+        yield {"WX_MP_STORE": redis.patient_url}
 
 
 def runs_of(*directories):
@@ -74,11 +74,12 @@ def push(url, query, body, xml):
 def push_copies(urls, messages, copies):
     """Push every message *copies* times at once, the copies to different *urls*; return the replies by message."""
     wechat = FakeWeChat(urls[0], **ACCOUNT)
-    jobs = []
+    sealed = []
     for n in range(messages):
         xml = wechat.build("text", {"Content": f"1 user{n}", "MsgId": 1000 + n}, openid=f"o{n}")
-        query, body = wechat.seal(xml)
-        jobs += [(urls[(n + copy) % len(urls)], query, body, xml, n) for copy in range(copies)]
+        sealed.append((*wechat.seal(xml), xml, n))
+    # First copies first, so that each server gets its half of the runs.
+    jobs = [(urls[(push[3] + copy) % len(urls)], *push) for copy in range(copies) for push in sealed]
     with ThreadPoolExecutor(len(jobs)) as pool:
         replies = list(pool.map(lambda job: (job[4], push(*job[:4])), jobs))
     return replies

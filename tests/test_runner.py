@@ -135,7 +135,7 @@ def staged(queue: Queue, store: str, directory: Path) -> Iterator[Stage]:
 
 
 def running(command: list[str], store: str, directory: Path) -> Any:
-    settings = {**SETTINGS, "WX_MP_STORE": store, "WX_MP_TIME_SCALE": str(SCALE)}
+    settings = {**SETTINGS, "WX_MP_STORE": servers.patient(store), "BROKER": store, "WX_MP_TIME_SCALE": str(SCALE)}
     env = servers.environment(directory, settings)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BOTS), env.get("PYTHONPATH")]))
     return servers.running(command, env, directory)

@@ -77,13 +77,13 @@ class TestRedisStore(SharedStoreContract):
     def make_store(self, clock=None):
         with client_of(self.server) as client:
             client.flushall()
-        return RedisStore(self.server.url)
+        return RedisStore(self.server.patient_url)
 
     def make_timed(self):
         return self.make_store(), RedisClock(self.server)
 
     def recipe(self, store):
-        return "wx_mp_svr.store.redis:RedisStore", self.server.url
+        return "wx_mp_svr.store.redis:RedisStore", self.server.patient_url
 
     def raw_items(self, store):
         with client_of(self.server) as client:

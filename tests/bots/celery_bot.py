@@ -8,7 +8,7 @@ from talk import on_message, on_subscribe
 from wx_mp_svr import WxMpServer
 
 server = WxMpServer(on_message=on_message, on_subscribe=on_subscribe)
-celery = Celery("bot", broker=os.environ["WX_MP_STORE"])
+celery = Celery("bot", broker=os.environ["BROKER"])
 
 
 @celery.task(ignore_result=True)

@@ -8,7 +8,7 @@ from talk import on_message, on_subscribe
 from wx_mp_svr import WxMpServer
 
 server = WxMpServer(on_message=on_message, on_subscribe=on_subscribe)
-huey = RedisHuey(url=os.environ["WX_MP_STORE"])
+huey = RedisHuey(url=os.environ["BROKER"])
 
 
 @huey.task()

@@ -8,9 +8,8 @@ from talk import on_message, on_subscribe
 
 from wx_mp_svr import WxMpServer
 
-REDIS_URL = os.environ[
-    "WX_MP_STORE"
-]  # where `rq worker --config rq_bot` looks; it also has the bot imported before it forks
+# Where `rq worker --config rq_bot` looks; it also has the bot imported before it forks.
+REDIS_URL = os.environ["BROKER"]
 
 server = WxMpServer(on_message=on_message, on_subscribe=on_subscribe)
 queue = Queue(connection=Redis.from_url(REDIS_URL))

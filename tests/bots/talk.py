@@ -9,7 +9,7 @@ from redis import Redis
 
 from wx_mp_svr import SubscribeEvent, TextReqMsg
 
-notes = Redis.from_url(os.environ["WX_MP_STORE"])
+notes = Redis.from_url(os.environ["BROKER"])
 
 
 def on_message(req: TextReqMsg) -> Any:
