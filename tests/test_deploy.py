@@ -1,0 +1,633 @@
+"""The files of demo/deploy, each started for real: the unit's command line, gunicorn's settings, nginx's site."""
+
+import configparser
+import datetime
+import http.client
+import ipaddress
+import os
+import pwd
+import re
+import runpy
+import shlex
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+import wechat as other_side
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from wx_mp_svr.config import Settings
+from wx_mp_svr.testing import FakeWeChat
+
+DEPLOY = servers.DEMO / "deploy"
+BOTS = Path(__file__).parent / "bots"
+SITE = (DEPLOY / "nginx.conf").read_text("utf-8")
+UNIT = (DEPLOY / "wx-mp-svr.service").read_text("utf-8")
+ENV = (DEPLOY / "env.example").read_text("utf-8")
+APPID = "wx0e2d1c0b9a8f7e6d"
+CALLBACK = servers.CALLBACK
+SCALE = 0.3  # of the slow bot's times
+DEFAULTS = Settings()
+
+
+# -- what the tests change, and nothing else ---------------------------------------------------------------------------
+
+
+def site_here(directory: Path, ports: Mapping[str, int], **more: str) -> str:
+    """nginx.conf with the ports and folders of a test in place of a server's."""
+    return replaced(
+        SITE,
+        {
+            "listen 80;": f"listen 127.0.0.1:{ports['http']};",
+            "listen 443 ssl;": f"listen 127.0.0.1:{ports['https']} ssl;",
+            "/etc/letsencrypt/live/example.com/": f"{directory}/",
+            "/var/log/nginx/": f"{directory}/",
+            "/var/www/html": f"{directory}/html",
+            "http://127.0.0.1:5001": f"http://127.0.0.1:{ports['gunicorn']}",
+            **more,
+        },
+    )
+
+
+def unit_here(directory: Path) -> str:
+    """wx-mp-svr.service with a folder of the test in place of /opt/wx-bot and /etc."""
+    return replaced(UNIT, {"/opt/wx-bot": str(directory), "/etc/wx-mp-svr.env": str(directory / "wx-mp-svr.env")})
+
+
+def env_here(settings: Mapping[str, str]) -> str:
+    """env.example filled in as it says: the AppID by hand, what keygen prints at the end, then the test's settings."""
+    keys = wx_mp_svr("keygen", "--env").stdout
+    more = "".join(f"{name}={value}\n" for name, value in settings.items())
+    return replaced(ENV, {"WX_MP_APPID=\n": f"WX_MP_APPID={APPID}\n"}) + keys + more
+
+
+def replaced(text: str, changes: Mapping[str, str]) -> str:
+    for old, new in changes.items():
+        assert old in text, f"{old!r} is no longer in the file"
+        text = text.replace(old, new)
+    return text
+
+
+# -- how each is read and started --------------------------------------------------------------------------------------
+
+
+def read_env(text: str) -> dict[str, str]:
+    """An EnvironmentFile as systemd reads it; of a name given twice the later line holds."""
+    lines = (line.strip() for line in text.splitlines())
+    return dict(line.split("=", 1) for line in lines if line and line[0] not in "#;")
+
+
+def read_unit(text: str) -> configparser.ConfigParser:
+    unit = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#", ";"))
+    unit.optionxform = str  # type: ignore[assignment, method-assign]  # systemd's names are case-sensitive
+    unit.read_string(text)
+    return unit
+
+
+def wx_mp_svr(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "wx_mp_svr", *arguments]
+    return subprocess.run(
+        command, env=env and dict(env), capture_output=True, text=True, timeout=60, check=True, encoding="utf-8"
+    )
+
+
+@dataclass(frozen=True)
+class Service:
+    """A bot that runs as the unit says."""
+
+    process: "subprocess.Popen[bytes]"
+    running: servers.Running
+    env: dict[str, str]
+    notified: bytes  # what it told systemd
+
+    @property
+    def account(self) -> dict[str, str]:
+        return {name: self.env[f"WX_MP_{name.upper()}"] for name in ("appid", "token", "aes_key")}
+
+    @property
+    def port(self) -> int:
+        return int(self.env["WX_MP_PORT"])
+
+
+def lay_out(directory: Path, bot: Path, env_text: str) -> tuple[list[str], dict[str, str]]:
+    """Put everything where the unit looks for it; return its command and what systemd would start it with."""
+    (directory / "venv/bin").mkdir(parents=True)
+    program = directory / "venv/bin/gunicorn"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m gunicorn "$@"\n')
+    program.chmod(0o755)
+    shutil.copy(bot, directory / "bot.py")
+    shutil.copy(DEPLOY / "gunicorn.conf.py", directory)
+    (directory / "wx-mp-svr.env").write_text(env_text, "utf-8")
+    service = read_unit(unit_here(directory))["Service"]
+    assert service["WorkingDirectory"] == str(directory)
+    state = directory / "var-lib" / service["StateDirectory"]
+    state.mkdir(int(service["StateDirectoryMode"], 8), parents=True)
+    # The little that a service inherits. A dynamic user has no home.
+    env = {"PATH": os.defpath, "HOME": "/nonexistent", "STATE_DIRECTORY": str(state)}
+    env |= {name: value for name, value in servers.environment(directory, {}).items() if name == "PYTHONPATH"}
+    env |= read_env(Path(service["EnvironmentFile"]).read_text("utf-8"))
+    masked = ["/bin/sh", "-c", f'umask {service["UMask"]}; exec "$@"', "sh"]
+    return [*masked, *shlex.split(service["ExecStart"])], env
+
+
+@contextmanager
+def service(directory: Path, bot: Path, **settings: str) -> Iterator[Service]:
+    """Do what ``systemctl start wx-mp-svr`` does, but for the sandbox."""
+    settings = {"WX_MP_PORT": str(servers.free_port()), **settings}
+    command, env = lay_out(directory, bot, env_here(settings))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(env.setdefault("NOTIFY_SOCKET", str(directory / "notify")))
+        notify.settimeout(servers.START_SECONDS)
+        with servers.running(command, env, directory) as process:
+            url = f"http://127.0.0.1:{env['WX_MP_PORT']}{CALLBACK}"
+            running = servers.answering(url, process, directory)
+            yield Service(process, running, env, notify.recv(4096))
+
+
+@dataclass(frozen=True)
+class Site:
+    """An nginx that serves nginx.conf."""
+
+    directory: Path
+    ports: dict[str, int]
+
+    @property
+    def urls(self) -> dict[str, str]:
+        return {scheme: f"{scheme}://127.0.0.1:{self.ports[scheme]}{CALLBACK}" for scheme in ("http", "https")}
+
+    def log(self, name: str) -> str:
+        path = self.directory / f"{name}.log"
+        return path.read_text("utf-8", errors="replace") if path.exists() else ""
+
+    def all_logs(self) -> str:
+        return "\n".join(path.read_text("utf-8", errors="replace") for path in self.directory.glob("*.log"))
+
+
+def nginx_command(directory: Path, site_text: str) -> list[str]:
+    """A minimal main configuration around the site; as root and as anybody else."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    if program is None:
+        pytest.fail("nginx is not installed, but these tests need a real one: apt-get install nginx-light")
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
+    lines = [
+        user,
+        "daemon off;",
+        "worker_processes 1;",
+        f"pid {directory}/nginx.pid;",
+        f"error_log {directory}/main.error.log;",
+        "events { worker_connections 256; }",
+        "http {",
+        f"access_log {directory}/main.access.log;",
+        *(f"{kind}_temp_path {directory}/{kind};" for kind in kinds),
+        f"include {directory}/wx-mp-svr.conf;",
+        "}",
+    ]
+    (directory / "nginx.conf").write_text("\n".join(lines))
+    (directory / "wx-mp-svr.conf").write_text(site_text, "utf-8")
+    return [program, "-p", str(directory), "-c", f"{directory}/nginx.conf", "-e", f"{directory}/main.error.log"]
+
+
+def new_ports(gunicorn: int) -> dict[str, int]:
+    return {"http": servers.free_port(), "https": servers.free_port(), "gunicorn": gunicorn}
+
+
+@contextmanager
+def site(
+    directory: Path, gunicorn: int, *, edit: Callable[[str], str] = lambda text: text, **more: str
+) -> Iterator[Site]:
+    """Serve nginx.conf in front of gunicorn's port; *edit* and *more* change the file further."""
+    directory.mkdir(exist_ok=True)
+    make_certificate(directory)
+    ports = new_ports(gunicorn)
+    command = nginx_command(directory, edit(site_here(directory, ports, **more)))
+    with servers.running(command, dict(os.environ), directory) as process:
+        # Its root page: that of the bot may be what the test is about.
+        until(lambda: process.poll() is not None or connects(ports["http"]), "nginx did not start")
+        assert process.poll() is None, (directory / "log.txt").read_text()
+        yield Site(directory, ports)
+
+
+def connects(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(true: Callable[[], Any], otherwise: str, seconds: float = servers.START_SECONDS) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, otherwise
+        time.sleep(0.05)
+
+
+def make_certificate(directory: Path) -> None:
+    """A certificate for example.com and for the address that the tests ask, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "example.com")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    names = [x509.DNSName("example.com"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    usage = {field: False for field in ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")}
+    usage |= {"digital_signature": True, "key_cert_sign": True, "crl_sign": False}
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(**usage, encipher_only=False, decipher_only=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (directory / "fullchain.pem").write_bytes(certificate.public_bytes(pem))
+    (directory / "privkey.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+def ask(port: int, path: str, body: bytes | None = None, **headers: str) -> http.client.HTTPResponse:
+    """One request of anybody; the answer has been read."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET" if body is None else "POST", path, body, headers)
+        response = connection.getresponse()
+        response.read()
+        return response
+    finally:
+        connection.close()
+
+
+# -- the echo bot behind nginx -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Site]]:
+    """demo/demo.py, served as the three files say."""
+    home = tmp_path_factory.mktemp("echo")
+    with ExitStack() as stack:
+        bot = stack.enter_context(service(home / "opt", servers.DEMO / "demo.py"))
+        yield bot, stack.enter_context(site(home / "nginx", bot.port))
+
+
+@pytest.fixture
+def trusting(echo: tuple[Service, Site], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients of this process, and those it starts, trust the certificate."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(echo[1].directory / "fullchain.pem"))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_push_travels_through_nginx_and_gunicorn_and_back(echo, trusting, scheme):
+    """In safe mode, with the settings of env.example and the keys of ``keygen --env``; never redirected."""
+    bot, front = echo
+    wechat = FakeWeChat(front.urls[scheme], **bot.account)
+    assert wechat.mode == "safe"
+    result = wechat.send_text("你好，世界")
+    assert (result.type, result.content) == ("text", "你好，世界")
+    assert [attempt.status for attempt in result.tries] == [200]
+    assert wechat.send_image("media-1").media_id == "media-1"
+    assert wechat.subscribe().content == "欢迎关注"
+
+
+def test_another_implementation_agrees(echo):
+    """wechatpy verifies the URL and opens the reply."""
+    bot, front = echo
+    wechat = other_side.WeChat(front.urls["http"], **bot.account)
+    answer = wechat.verify("5833258582299191661")
+    assert (answer.status, answer.body) == (200, b"5833258582299191661")
+    assert wechat.ask(other_side.text("你好"))["Content"] == "你好"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_check_finds_nothing_wrong(echo, trusting, scheme):
+    """With the settings of the file, as the README says: ``set -a; . FILE; wx-mp-svr check --url URL``."""
+    bot, front = echo
+    script = 'set -a; . "$0"; exec "$1" -m wx_mp_svr check --url "$2"'
+    file = bot.running.log.parent / "wx-mp-svr.env"
+    command = ["/bin/sh", "-c", script, str(file), sys.executable, front.urls[scheme]]
+    env = servers.environment(front.directory, {"PYTHONUTF8": "1"})
+    done = subprocess.run(command, env=env, capture_output=True, timeout=60, encoding="utf-8")
+    assert (done.returncode, "没有发现错误" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def test_no_log_holds_a_signature_a_nonce_or_a_user(echo, tmp_path):
+    """Neither for good pushes nor for refused ones, too large ones, nor when gunicorn does not run."""
+    bot, front = echo
+    query = {
+        "signature": "5ca1ab1e" * 5,
+        "timestamp": "1600000001",
+        "nonce": "1700000002",
+        "openid": "oSomebodyInTheLog",
+    }
+    address = f"{CALLBACK}?" + "&".join(f"{name}={value}" for name, value in query.items())
+    wechat = FakeWeChat(front.urls["http"], **bot.account, openid="oSomebodyWhoIsAnswered")
+    answered = wechat.send_text("好").tries[0].query
+    assert ask(front.ports["http"], address).status == 403
+    assert ask(front.ports["http"], address, b"<xml/>").status == 403
+    assert ask(front.ports["http"], address, b"x" * 65_537).status == 413
+    until(lambda: f'"POST {CALLBACK}" 413' in front.log("wx-mp-svr.access"), "nginx did not log")
+    until(lambda: f'"POST {CALLBACK}" 403' in bot.running.log_text(), "gunicorn did not log")
+    with site(tmp_path, servers.free_port()) as orphan:
+        assert ask(orphan.ports["http"], address, b"<xml/>").status == 502
+        until(lambda: f'"POST {CALLBACK}" 502' in orphan.log("wx-mp-svr.access"), "nginx did not log")
+    secrets = [*query.values(), "oSomebodyWhoIsAnswered"]
+    secrets += [value for name, value in re.findall(r"(\w+)=(\w+)", answered) if name != "encrypt_type"]
+    secrets += [bot.account["token"], bot.account["aes_key"]]
+    assert len(secrets) > 9
+    for log in (front.all_logs(), orphan.all_logs(), bot.running.log_text()):
+        assert f"{CALLBACK}?" not in log
+        assert [value for value in secrets if value in log] == []
+    for line in (f'"GET {CALLBACK}" 403', f'"POST {CALLBACK}" 200'):  # and yet one sees what happened
+        assert line in front.log("wx-mp-svr.access")
+        assert line in bot.running.log_text()
+
+
+def test_a_body_that_is_too_large_never_reaches_gunicorn(echo):
+    """One of exactly the limit does, and is refused there for what it is."""
+    bot, front = echo
+    assert ask(front.ports["http"], f"{CALLBACK}?large=1", b"x" * DEFAULTS.max_body).status == 403
+    assert ask(front.ports["http"], f"{CALLBACK}?large=1", b"x" * (DEFAULTS.max_body + 1)).status == 413
+    assert '" 413 ' not in bot.running.log_text()
+
+
+@pytest.mark.parametrize("path", ["/", "/wx_mp_cb/", "/wx_mp_cb2", "/wx_mp_cb/..", "/.env", "/admin"])
+def test_nothing_but_the_callback_path_reaches_gunicorn(echo, path):
+    bot, front = echo
+    answer = ask(front.ports["http"], path)
+    assert (answer.status, answer.getheader("Location")) == (404, None)
+    assert answer.getheader("Server") == "nginx"  # no version
+    assert f'"GET {path}"' not in bot.running.log_text()
+
+
+def test_a_certificate_can_be_renewed(echo):
+    """What certbot puts below the web root is served, over http as well."""
+    front = echo[1]
+    token = front.directory / "html/.well-known/acme-challenge/token"
+    token.parent.mkdir(parents=True)
+    token.write_text("proof")
+    assert ask(front.ports["http"], "/.well-known/acme-challenge/token").status == 200
+
+
+def test_nobody_chooses_the_address_that_is_logged(echo):
+    """nginx sets X-Forwarded-For; what came in it is gone."""
+    bot, front = echo
+    ask(front.ports["http"], CALLBACK, **{"X-Forwarded-For": "203.0.113.9"})
+    until(lambda: f'127.0.0.1 "GET {CALLBACK}" 200' in bot.running.log_text(), "gunicorn did not log")
+    assert "203.0.113.9" not in bot.running.log_text() + front.log("wx-mp-svr.access")
+
+
+def test_slow_senders_are_cut_off_and_disturb_nobody(echo, tmp_path):
+    """Half a header or half a body: nginx keeps it to itself and hangs up; here after 1 second instead of 10."""
+    bot, _ = echo
+    head = f"POST {CALLBACK}?slow=1 HTTP/1.1\r\nHost: example.com\r\n"
+    halves = [head, head + "Content-Length: 1000\r\n\r\n<xml>"]
+    with site(tmp_path, bot.port, **{"timeout 10s;": "timeout 1s;"}) as front, ExitStack() as stack:
+        port = front.ports["http"]
+        senders = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(60)]
+        for number, sender in enumerate(senders):
+            sender.sendall(halves[number % 2].encode())
+        result = FakeWeChat(front.urls["http"], **bot.account).send_text("快")
+        assert (result.content, len(result.tries)) == ("快", 1)
+        for sender in senders:
+            while sender.recv(4096):  # perhaps a 408; at the end it is closed
+                pass
+        until(lambda: front.log("wx-mp-svr.access").count('" 408 ') == len(senders), "nginx did not log")
+    assert '" 408 ' not in bot.running.log_text()
+
+
+# -- the slow bot behind nginx -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Site]]:
+    """tests/bots/slow_bot.py, served as the three files say."""
+    home = tmp_path_factory.mktemp("slow")
+    with ExitStack() as stack:
+        scaled = {"RUNS": str(home / "runs"), "WX_MP_TIME_SCALE": str(SCALE)}
+        bot = stack.enter_context(service(home / "opt", BOTS / "slow_bot.py", **scaled))
+        yield bot, stack.enter_context(site(home / "nginx", bot.port))
+
+
+def runs_of(bot: Service, name: str) -> list[str]:
+    lines = Path(bot.env["RUNS"]).read_text().splitlines()
+    return [line.split()[0] for line in lines if line.split()[1:] == [name]]
+
+
+def test_six_seconds_of_thinking_arrive_with_the_second_try(slow):
+    """WeChat hangs up once; whichever worker the retry lands on, the answer is in the file they share."""
+    bot, front = slow
+    with ThreadPoolExecutor(6) as pool:
+        wechats = {
+            f"u{n}": FakeWeChat(front.urls["http"], **bot.account, openid=f"o{n}", time_scale=SCALE) for n in range(6)
+        }
+        results = {name: pool.submit(wechat.send_text, f"6 {name}") for name, wechat in wechats.items()}
+    for name, future in results.items():
+        result = future.result()
+        assert result.content.startswith(f"你好{name}，"), result
+        assert [attempt.status for attempt in result.tries] == [None, 200]
+        assert len(runs_of(bot, name)) == 1
+
+
+def test_half_a_minute_of_thinking_becomes_a_link(slow):
+    """nginx waits for as long as each try is held: no try ends in a 504."""
+    bot, front = slow
+    wechat = FakeWeChat(front.urls["http"], **bot.account, openid="o-link", time_scale=SCALE)
+    result = wechat.send_text("16 link")
+    assert [attempt.status for attempt in result.tries] == [None, None, 200]
+    assert result.links
+    assert '" 504 ' not in front.log("wx-mp-svr.access")
+
+
+def test_the_store_lives_in_the_state_directory_and_is_private(slow):
+    """Message texts are in it."""
+    bot, front = slow
+    FakeWeChat(front.urls["http"], **bot.account, openid="o-state", time_scale=SCALE).send_text("0 state")
+    files = list(Path(bot.env["STATE_DIRECTORY"]).iterdir())
+    assert files
+    assert {file.stat().st_mode & 0o077 for file in files} == {0}
+
+
+# -- the unit ----------------------------------------------------------------------------------------------------------
+
+
+def seconds(text: str) -> float:
+    return float(re.fullmatch(r"([\d.]+)s?", text)[1])  # type: ignore[index]
+
+
+def directive(name: str) -> str:
+    found = re.findall(rf"^ +{name} +([^;]+);", SITE, re.MULTILINE)
+    assert len(found) == 1, f"{name}: {found}"
+    return found[0]
+
+
+def test_the_times_of_nginx_gunicorn_and_systemd_fit_together():
+    """Each waits longer than the one inside it."""
+    settings = runpy.run_path(str(DEPLOY / "gunicorn.conf.py"))
+    service = read_unit(UNIT)["Service"]
+    assert settings["worker_class"] == "gthread"
+    assert settings["threads"] >= DEFAULTS.max_held + 16  # as run() gives waitress
+    assert settings["graceful_timeout"] > DEFAULTS.hang_up + DEFAULTS.grace
+    assert seconds(service["TimeoutStopSec"]) > settings["graceful_timeout"]
+    assert seconds(directive("proxy_read_timeout")) > 15
+    assert directive("client_max_body_size") == f"{DEFAULTS.max_body // 1024}k"
+
+
+def test_gunicorn_listens_where_run_would(monkeypatch):
+    """WX_MP_HOST and WX_MP_PORT hold for both."""
+    for name in ("WX_MP_HOST", "WX_MP_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    assert runpy.run_path(str(DEPLOY / "gunicorn.conf.py"))["bind"] == f"{DEFAULTS.host}:{DEFAULTS.port}"
+    assert f"proxy_pass http://{DEFAULTS.host}:{DEFAULTS.port};" in SITE
+    assert f"location = {DEFAULTS.path} {{" in SITE
+    monkeypatch.setenv("WX_MP_PORT", "6001")
+    assert runpy.run_path(str(DEPLOY / "gunicorn.conf.py"))["bind"] == f"{DEFAULTS.host}:6001"
+
+
+def test_the_unit_is_sound(tmp_path):
+    """Its lines say what they must; where systemd is installed, it agrees and finds the sandbox tight."""
+    unit = read_unit(UNIT)
+    assert unit.sections() == ["Unit", "Service", "Install"]
+    expected = {
+        "Type": "notify",
+        "DynamicUser": "yes",  # implies NoNewPrivileges, PrivateTmp, ProtectSystem=strict
+        "StateDirectory": "wx-mp-svr",
+        "UMask": "0077",  # whatever the bot itself writes is private, too
+        "KillMode": "mixed",
+        "Restart": "always",
+        "EnvironmentFile": "/etc/wx-mp-svr.env",
+    }
+    assert {name: unit["Service"][name] for name in expected} == expected
+    assert unit["Install"]["WantedBy"] == "multi-user.target"
+    lay_out(tmp_path, servers.DEMO / "demo.py", "")
+    file = tmp_path / "wx-mp-svr.service"
+    file.write_text(unit_here(tmp_path), "utf-8")
+    if analyze := shutil.which("systemd-analyze"):
+        done = subprocess.run([analyze, "verify", str(file)], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        loose = [analyze, "security", "--offline=yes", "--threshold=20", "--no-pager", str(file)]
+        done = subprocess.run(loose, capture_output=True, text=True, timeout=60)
+        if "unrecognized option" not in done.stderr:  # before systemd 250
+            assert done.returncode == 0, done.stdout[-300:] + done.stderr
+
+
+def test_systemd_is_told_when_it_is_ready(echo):
+    """Type=notify: ``systemctl start`` returns when it listens."""
+    assert b"READY=1" in echo[0].notified
+
+
+def test_both_workers_run(echo):
+    """And nothing in gunicorn.conf.py is complained about."""
+    log = echo[0].running.log_text()
+    assert log.count("Booting worker") == 2
+    assert "gthread" in log
+    assert not re.search(r"warn|error|Traceback|Invalid", log.replace("refused a push", ""), re.IGNORECASE), log
+
+
+def test_sigterm_lets_the_message_in_hand_be_answered(tmp_path):
+    """Then the service is gone, well within TimeoutStopSec and with a status that systemd calls success."""
+    limit = seconds(read_unit(UNIT)["Service"]["TimeoutStopSec"])
+    with service(tmp_path / "opt", BOTS / "slow_bot.py", RUNS=str(tmp_path / "runs")) as bot:
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(FakeWeChat(bot.running.url, **bot.account).send_text, "2 late")
+            until((tmp_path / "runs").exists, "no run began")
+            bot.process.send_signal(signal.SIGTERM)
+            assert answer.result().content.startswith("你好late，")
+        assert bot.process.wait(limit) == 0
+        until(lambda: not connects(bot.port), "somebody still listens", 5)
+
+
+def test_a_setting_that_is_missing_ends_the_service(tmp_path):
+    """env.example as it is: the log names what to fill in, and systemd gives up after a few attempts."""
+    command, env = lay_out(tmp_path, BOTS / "slow_bot.py", ENV)
+    env["WX_MP_PORT"] = str(servers.free_port())
+    with servers.running(command, env, tmp_path) as process:
+        began = time.monotonic()
+        assert process.wait(servers.START_SECONDS) != 0
+        lasted = time.monotonic() - began
+    log = (tmp_path / "log.txt").read_text("utf-8")
+    assert "WX_MP_APPID" in log
+    assert "WX_MP_TOKEN" in log
+    unit = read_unit(UNIT)
+    attempts = int(unit["Unit"]["StartLimitBurst"]) * (seconds(unit["Service"]["RestartSec"]) + lasted)
+    assert attempts < seconds(unit["Unit"]["StartLimitIntervalSec"])
+
+
+# -- env.example -------------------------------------------------------------------------------------------------------
+
+
+def test_what_env_example_offers_exists_and_shows_the_default():
+    """Commented lines are settings of ours with the value that holds anyway."""
+    settings = {f"WX_MP_{field.name.upper()}": field.default for field in fields(Settings)}
+    offered = dict(re.findall(r"^#?(WX_MP_\w+)=(.*)$", ENV, re.MULTILINE))
+    assert offered.pop("WX_MP_APPID") == ""
+    assert offered
+    for name, value in offered.items():
+        assert value == str(settings[name])
+
+
+def test_a_shell_reads_the_file_as_systemd_does(tmp_path):
+    """So that ``set -a; . FILE`` gives the command line the same settings."""
+    file = tmp_path / "env"
+    file.write_text(env_here({"WX_MP_END_TEXT": "（完）"}), "utf-8")
+    listed = subprocess.run(
+        ["/bin/sh", "-c", 'set -a; . "$0"; env', str(file)],
+        env={"PATH": os.defpath},
+        capture_output=True,
+        check=True,
+        timeout=10,
+    )
+    seen = dict(line.split("=", 1) for line in listed.stdout.decode().splitlines() if line.startswith("WX_MP_"))
+    assert seen == read_env(file.read_text("utf-8"))
+    assert set(seen) == {"WX_MP_APPID", "WX_MP_TOKEN", "WX_MP_AES_KEY", "WX_MP_END_TEXT"}
+
+
+# -- nginx.conf --------------------------------------------------------------------------------------------------------
+
+
+def without_tls(text: str) -> str:
+    """As its comment says: the listen line with ssl and the two that begin with ssl_ are gone."""
+    return "\n".join(line for line in text.splitlines() if not re.match(r" *(ssl_|listen \S+ ssl)", line)) + "\n"
+
+
+@pytest.mark.parametrize("edit", [str, without_tls], ids=["as-it-is", "without-tls"])
+def test_nginx_finds_the_site_sound(tmp_path, edit):
+    """``nginx -t``, without a warning."""
+    make_certificate(tmp_path)
+    command = nginx_command(tmp_path, edit(site_here(tmp_path, new_ports(servers.free_port()))))
+    done = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert "test is successful" in done.stderr
+    assert "warn" not in done.stderr
+
+
+def test_without_a_certificate_it_serves_http(echo, tmp_path):
+    """Three lines less, as the file says."""
+    bot, _ = echo
+    with site(tmp_path, bot.port, edit=without_tls) as front:
+        assert FakeWeChat(front.urls["http"], **bot.account).send_text("http").content == "http"
+        assert not connects(front.ports["https"])
+
+
+def test_old_tls_is_not_spoken(echo, trusting):
+    """What nginx and OpenSSL speak by themselves is good enough."""
+    front = echo[1]
+    with (
+        socket.create_connection(("127.0.0.1", front.ports["https"]), 10) as plain,
+        ssl.create_default_context().wrap_socket(plain, server_hostname="example.com") as secured,
+    ):
+        assert secured.version() in ("TLSv1.2", "TLSv1.3")
