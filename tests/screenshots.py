@@ -3,14 +3,18 @@
 Needs Debian's chromium with CJK and emoji fonts, and Playwright from PyPI.
 """
 
+import importlib
 import logging
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import servers
+from llm_endpoint import endpoint
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from wx_mp_svr import WxMpServer
@@ -88,14 +92,20 @@ STORIES = (
 
 
 def shoot(
-    browser: Browser, file: Path, name: str, server: WxMpServer, act: Callable[[Page], None], height: int
+    browser: Browser,
+    file: Path,
+    name: str,
+    server: WxMpServer,
+    act: Callable[[Page], None],
+    height: int,
+    scale: float = 2,
 ) -> None:
     app = make_app(server, **ACCOUNT, key="k", name=name)
     with servers.in_thread(app) as url:
         user = {"users": ["oPictureOfTheUser0000000001"]}  # always the same face
         app.test_client().post("/k/state", base_url=url, json=user)
         size: Any = {"width": 1220, "height": height}
-        page = browser.new_page(viewport=size, device_scale_factor=2, locale="zh-CN", timezone_id="Asia/Shanghai")
+        page = browser.new_page(viewport=size, device_scale_factor=scale, locale="zh-CN", timezone_id="Asia/Shanghai")
         page.goto(f"{url}/k/")
         page.wait_for_selector("#menu button", state="attached")
         act(page)
@@ -104,6 +114,35 @@ def shoot(
         page.wait_for_timeout(200)
         page.screenshot(path=file)
         page.context.close()
+
+
+def talk_to_model(browser: Browser, file: Path) -> None:
+    """demo/llm_bot.py with a local model, which takes its time before the second half of its first answer."""
+    gate = threading.Event()
+    trip, rain = "西湖三天怎么玩？", "第二天下雨怎么办？"
+
+    def act(page: Page) -> None:
+        say(page, trip)
+        until(page, ".words-link", 1)
+        gate.set()
+        page.click(".words-link")
+        until(page, ".line.bot", 2)
+        say(page, rain)
+        until(page, ".line.bot", 3)
+        page.click("#timeline .push:first-child button.try >> nth=2")
+
+    with endpoint() as model:
+        half = (
+            "### 三天行程\n- **第一天** 断桥、白堤、孤山，傍晚看雷峰夕照。\n- **第二天** 灵隐寺、龙井村，喝一杯茶。\n",
+            "- **第三天** 九溪十八涧，满陇桂雨。\n\n详见[西湖景区](https://westlake.hangzhou.gov.cn/)。",
+        )
+        model.say(trip, half[0], gate, half[1])
+        model.say(rain, "把第二天的龙井村换成**茶叶博物馆**，灵隐寺照旧：雨中的飞来峰更好看。")
+        account = {f"WX_MP_{name.upper()}": value for name, value in ACCOUNT.items()}
+        os.environ.update(account, WX_MP_STORE="memory:", WX_MP_TIME_SCALE="0.2")
+        os.environ.update(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="sk-local", OPENAI_MODEL="local")
+        sys.path.append(str(servers.DEMO))
+        shoot(browser, file, "西湖小助手", importlib.import_module("llm_bot").server, act, 900, 1.5)
 
 
 def draw(browser: Browser, file: Path) -> None:
@@ -126,6 +165,7 @@ def main() -> None:
         for name, title, server, act, height in STORIES:
             file = IMAGES / f"{name}.png"
             shoot(browser, file, title, server, act, height)
+        talk_to_model(browser, IMAGES / "demo-2.png")
         draw(browser, IMAGES / "配置公众号.png")
         browser.close()
     for file in sorted(IMAGES.glob("*.png")):

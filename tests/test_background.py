@@ -11,8 +11,8 @@ from wx_mp_svr.answers import Answers
 from wx_mp_svr.background import Background, push_key
 from wx_mp_svr.config import load
 from wx_mp_svr.handlers import Handlers
+from wx_mp_svr.kinds import read_msg
 from wx_mp_svr.links import Links
-from wx_mp_svr.req_msg import read_msg
 from wx_mp_svr.runs import Runs
 from wx_mp_svr.store.memory import MemoryStore
 
@@ -94,6 +94,20 @@ def test_a_clock_that_jumps_changes_nothing_about_waiting():
     assert 0.2 <= time.monotonic() - begun < 0.43
 
 
+def test_an_offer_of_another_process_is_found_a_beat_later():
+    """And that of this one at once: no reply asks the store for what is rare."""
+    settings = load({"token": "OfferToken", "time_scale": 0.1}, {}, {}).scaled()
+    store, req = MemoryStore(), read_msg(TEXT)
+    here, elsewhere = Links(store, settings), Links(store, settings)
+    assert here.take_offer(req) is None
+    elsewhere.offer(req, 1)
+    time.sleep(settings.beat * 1.1)
+    assert here.take_offer(req) == 1
+    assert here.take_offer(req) is None
+    here.offer(req, 2)
+    assert here.take_offer(req) == 2
+
+
 def server(**settings):
     return WxMpServer(token="JobToken", on_message=lambda req: req.content, **settings)
 
@@ -120,7 +134,7 @@ def test_busy_users_make_one_line_a_minute(caplog):
     caplog.set_level(logging.ERROR, "wx_mp_svr")
     bot = WxMpServer(token="BusyToken", store="memory:", on_message=lambda req: time.sleep(0.5))
     wechat = bot.test_client(time_scale=0.1, max_jobs=1, max_queued=1, tries=1, slow_text=None)
-    wechat.max_tries = 1
+    wechat.tries = 1
     for n in range(6):
         wechat.send_text(str(n))
     assert len([record for record in caplog.records if "max_jobs" in record.getMessage()]) <= 1

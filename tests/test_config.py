@@ -170,6 +170,17 @@ def test_all_mistakes_are_told_at_once():
     assert "6 处" in message
 
 
+def test_a_config_error_lists_its_problems():
+    """So that nobody has to read them out of the message."""
+    with pytest.raises(ConfigError) as error:
+        load({}, {}, {"WX_MP_TOKEN": "a b", "WX_MP_PORT": "x"})
+    assert [setting for setting, _, _ in error.value.problems] == ["WX_MP_PORT", "WX_MP_TOKEN"]
+    for setting, english, chinese in error.value.problems:
+        assert f"  {setting} {english}\n    {chinese}" in str(error.value)
+    assert error.value.problems[0].chinese == "必须是整数"
+    assert ConfigError("something else").problems == ()
+
+
 def test_each_setting_is_complained_about_once():
     """The first cause is the one to cure."""
     with pytest.raises(ConfigError) as error:

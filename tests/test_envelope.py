@@ -45,7 +45,7 @@ AES = Params(PLAIN_SIGNATURE, TIMESTAMP, NONCE, MSG_SIGNATURE, "aes")
 
 def params(**changed):
     """AES parameters as WeChat sends them, changed."""
-    return Params(**{name: changed.get(name, getattr(AES, name)) for name in Params.__dataclass_fields__})
+    return Params(**{name: changed.get(name, getattr(AES, name)) for name in Params._fields})
 
 
 def envelope(mode, *ciphers):

@@ -1,43 +1,309 @@
-"""The README says what is so: its examples run, its tables are those of the code."""
+"""The README says what is so: its examples and commands run, its tables are those of the code, its links lead somewhere."""
 
+import ast
+import inspect
+import json
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import servers
 
+import wx_mp_svr
+from wx_mp_svr import cli, errors, exchange, rsp_msg
+from wx_mp_svr.config import NAMES as SETTINGS
 from wx_mp_svr.config import Settings
 from wx_mp_svr.events import EVENTS
-from wx_mp_svr.req_msg import KINDS
+from wx_mp_svr.handlers import NAMES as HANDLERS
+from wx_mp_svr.hooks import Hooks
+from wx_mp_svr.req_msg import KINDS, EventReqMsg, ReqMsg
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PROSE = BLOCK.sub("", README)
+EXAMPLES = [code for language, code in BLOCK.findall(README) if language == "python"]
 ENVIRONMENT = {
     "WX_MP_APPID": "wx0123456789abcdef",
     "WX_MP_TOKEN": "ReadmeToken",
     "WX_MP_AES_KEY": "r" * 43,
     "WX_MP_STORE": "memory:",
+    "WX2_TOKEN": "ReadmeToken2",
     "WX2_STORE": "memory:",
+    "WX3_STORE": "memory:",
 }
 
+# How a command begins that is not run here, and why.
+NOT_RUN = {
+    "pip install": "it downloads; that the extras exist is tested",
+    "sudo": "it needs root and a server of one's own; tests/test_deploy.py starts the files that it installs",
+    "/opt/wx-bot/venv/bin/": "it is there on such a server only; its options are tested",
+    "journalctl": "it needs systemd",
+    "curl": "it asks the service that systemd has started",
+    "python -m pytest": "that is what is running",
+}
+SERVERS = ("python ", "gunicorn ", "wx-mp-svr demo", "wx-mp-svr simulate")  # which a reader leaves running
+# Sections in which the account stands in the environment already.
+CONFIGURED = ("上线", "性能")
+DEMO_ACCOUNT = {**cli.DEMO}
 
-def rows(heading):
-    """Return the cells of the table below a heading."""
+
+def rows(heading, strip="`"):
+    """Return the cells of the table below a heading, without the marks at their ends."""
     part = README.split(heading, 1)[1]
     table = re.search(r"\n\|.*?\n\n", part + "\n\n", re.DOTALL)[0].strip().splitlines()
-    return [[cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in table[2:]]
+    return [[cell.strip().strip(strip) for cell in line.strip("|").split(" | ")] for line in table[2:]]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_every_example_runs(example, tmp_path):
-    program = tmp_path / "bot.py"
-    program.write_text(example.replace('if __name__ == "__main__":', "if False:"), "utf-8")
-    env = servers.environment(tmp_path, ENVIRONMENT)
-    done = subprocess.run([sys.executable, "-W", "error", program], env=env, capture_output=True, text=True, timeout=60)
+def sections():
+    """Yield (title, [commands of a block, ...]) for each section with shell blocks."""
+    for part in re.split(r"^## ", README, flags=re.MULTILINE)[1:]:
+        blocks = [code for language, code in BLOCK.findall(part) if language in ("bash", "console", "sh")]
+        if blocks:
+            yield part.splitlines()[0], [[line for line in code.splitlines() if line.strip()] for code in blocks]
+
+
+SECTIONS = dict(sections())
+COMMANDS = [line for blocks in SECTIONS.values() for block in blocks for line in block]
+DEMOS = [
+    (re.search(r"\[(.*?)\]", cells[0])[1], cells[2].strip("`"), cells[3].strip("`")) for cells in rows("\n## 例子")
+]
+
+
+# -- what runs ---------------------------------------------------------------------------------------------------------
+
+
+class Model(BaseHTTPRequestHandler):
+    """An OpenAI-compatible endpoint that streams."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        for content, finish in (("你好，", None), ("我是模型。", None), ("", "stop")):
+            choice = {"index": 0, "delta": {"content": content}, "finish_reason": finish}
+            chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+            self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def log_message(self, *args):
+        pass
+
+
+class Reader:
+    """Somebody who types what the README says, in an empty folder beside a copy of demo/.
+
+    What is changed, and nothing else: the port 5001, the simulator's port, that it opens no browser, and the model.
+    """
+
+    def __init__(self, directory: Path, model_url: str, account: Mapping[str, str]) -> None:
+        self.directory = directory
+        self.model_url = model_url
+        self.port = servers.free_port()
+        self.account = account
+        self.servers = 0
+
+    def environment(self, directory: Path) -> dict[str, str]:
+        bin_folder = str(Path(sys.executable).parent)
+        own = {"WX_MP_PORT": str(self.port), "PATH": bin_folder + os.pathsep + os.environ["PATH"], "NO_PROXY": "*"}
+        return servers.environment(directory, {**own, **self.account})
+
+    def folder(self) -> Path:
+        """Make a folder for one terminal."""
+        self.servers += 1
+        folder = self.directory / str(self.servers)
+        shutil.copytree(servers.DEMO, folder / "demo", ignore=shutil.ignore_patterns("__pycache__", "*.db", "instance"))
+        (folder / "bot.py").write_text(EXAMPLES[0], "utf-8")
+        return folder
+
+    @contextmanager
+    def terminal(self, lines: list[str]) -> Iterator[dict[str, str]]:
+        """Type the lines one after the other; servers among them run until the end. Gives the environment."""
+        folder = self.folder()
+        env = self.environment(folder)
+        with ExitStack() as stack:
+            for line in lines:
+                if any(line.startswith(begin) for begin in NOT_RUN):
+                    continue
+                line = line.replace("127.0.0.1:5001", f"127.0.0.1:{self.port}")
+                line = line.replace("https://api.deepseek.com", self.model_url)
+                words = shlex.split(line, comments=True)
+                exported = words[0] == "export"
+                while words and re.match(r"export$|[A-Z_0-9]+=", words[0]):
+                    name, mark, value = words.pop(0).partition("=")
+                    env |= {name: value} if mark else {}
+                if exported:
+                    assert not words
+                elif " ".join(words).startswith(SERVERS):
+                    stack.enter_context(self.server(words, env, folder))
+                else:
+                    done = subprocess.run(words, env=env, cwd=folder, capture_output=True, timeout=60)
+                    assert done.returncode == 0, f"{line}: {done.stdout.decode()}{done.stderr.decode()}"
+            yield env
+
+    @contextmanager
+    def server(self, words: list[str], env: Mapping[str, str], folder: Path) -> Iterator[None]:
+        page = f"http://127.0.0.1:{servers.free_port()}/"
+        simulator = words[0] == "wx-mp-svr"
+        if simulator:
+            words = [*words, "--no-browser", "--port", page.strip("/").rpartition(":")[2]]
+        with servers.running(words, env, folder) as process:
+            if simulator:
+                self.page(page, process, folder)
+            if words[1] != "simulate":
+                servers.answering(f"http://127.0.0.1:{self.port}{servers.CALLBACK}", process, folder)
+            yield
+
+    def page(self, page: str, process: "subprocess.Popen[bytes]", folder: Path) -> None:
+        """Open the page whose address the simulator prints."""
+        end = time.monotonic() + servers.START_SECONDS
+        while not (found := re.search(re.escape(page) + r"\S+", (folder / "log.txt").read_text(errors="replace"))):
+            assert process.poll() is None and time.monotonic() < end, (folder / "log.txt").read_text(errors="replace")
+            time.sleep(0.05)
+        assert servers.answers(found[0])
+
+    def send(self, env: Mapping[str, str], prefix: str = "") -> None:
+        """Send a text, and see that there is a bubble with an answer, and not the text for errors."""
+        own = dict(word.split("=", 1) for word in shlex.split(prefix))
+        send = ["wx-mp-svr", "send", "--text", "你好"]
+        done = subprocess.run(send, env={**env, **own}, capture_output=True, text=True, encoding="utf-8", timeout=60)
+        assert done.returncode == 0 and "┌" in done.stdout, done.stdout + done.stderr
+        assert "抱歉" not in done.stdout
+
+
+def is_bot(line: str) -> bool:
+    return line.startswith(SERVERS) and not line.startswith((*NOT_RUN, "wx-mp-svr simulate"))
+
+
+def follow(reader: Reader, blocks: list[list[str]]) -> None:
+    """Type a section's blocks, each into a terminal of its own, and talk to each bot that runs."""
+    with ExitStack() as stack:
+        for block in blocks:
+            env = stack.enter_context(reader.terminal(block))
+            if any(is_bot(line) for line in block):
+                reader.send({**reader.environment(reader.folder()), "WX_MP_STORE": env.get("WX_MP_STORE", "memory:")})
+
+
+def try_demo(reader: Reader, run: str, chat: str) -> None:
+    prefix, command, _ = chat.partition("wx-mp-svr simulate")
+    assert command, chat
+    model = [f"export OPENAI_BASE_URL={reader.model_url} OPENAI_MODEL=m OPENAI_API_KEY=k"]
+    with reader.terminal([*(model if "llm" in run else []), run]), reader.terminal([chat]):
+        reader.send(reader.environment(reader.folder()), prefix)
+
+
+# Runs each example as a module, in one process since starting takes longest, and asks each bot in it.
+DRIVER = """
+import json, runpy, sys, traceback
+from wx_mp_svr import WxMpServer
+
+said = []
+for path in sys.argv[1:]:
+    try:
+        for bot in [value for value in runpy.run_path(path, run_name="bot").values() if isinstance(value, WxMpServer)]:
+            answer = bot.test_client(time_scale=0.5).send_text("天气上海")
+            assert answer.type == "text" and "抱歉" not in answer.content, answer
+        said.append("")
+    except BaseException:
+        said.append(traceback.format_exc())
+print(json.dumps(said))
+"""
+
+
+def run_examples(directory: Path) -> list[str]:
+    """Return the traceback of each example, "" of one that ran."""
+    programs = [directory / f"example_{number}.py" for number in range(len(EXAMPLES))]
+    for program, example in zip(programs, EXAMPLES, strict=True):
+        program.write_text(example, "utf-8")
+    command = [sys.executable, "-W", "error", "-c", DRIVER, *programs]
+    env = servers.environment(directory, ENVIRONMENT)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """All that runs, three at a time: most of it is waiting for processes to start."""
+    model = ThreadingHTTPServer(("127.0.0.1", 0), Model)
+    threading.Thread(target=model.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    url = f"http://127.0.0.1:{model.server_port}"
+
+    def reader(title=""):
+        account = DEMO_ACCOUNT if title.startswith(CONFIGURED) else {}
+        return Reader(tmp_path_factory.mktemp("reader"), url, account)
+
+    with ThreadPoolExecutor(3) as pool:
+        started = {title: pool.submit(follow, reader(title), blocks) for title, blocks in SECTIONS.items()}
+        started |= {name: pool.submit(try_demo, reader(), run, chat) for name, run, chat in DEMOS}
+        started["examples"] = pool.submit(run_examples, tmp_path_factory.mktemp("examples"))
+        yield started
+    model.shutdown()
+    model.server_close()
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_every_example_runs_and_answers(number, outcomes):
+    said = outcomes["examples"].result()[number]
+    assert said == "", said
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_every_command_runs(title, outcomes):
+    outcomes[title].result()
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in DEMOS])
+def test_every_demo_answers_in_the_simulator(name, outcomes):
+    outcomes[name].result()
+
+
+def test_every_demo_is_in_the_table():
+    assert sorted(name for name, _, _ in DEMOS) == sorted(path.name for path in servers.DEMO.glob("*.py"))
+
+
+def test_what_is_not_run_is_there():
+    """Files in the repository, extras, and each reason for not running is still needed."""
+    for path in re.findall(r"(?<![\w/.-])(?:demo|tests|images|src)/[\w./-]*\w", README):
+        assert (ROOT / path).exists(), path
+    project = (ROOT / "pyproject.toml").read_text("utf-8").split("[project.optional-dependencies]")[1]
+    extras = re.findall(r"^(\w+) = \[", project.split("\n[")[0], re.MULTILINE)
+    assert set(re.findall(r"\.\[(\w+)\]", README)) <= set(extras)
+    assert [begin for begin in NOT_RUN if not any(command.startswith(begin) for command in COMMANDS)] == []
+
+
+def test_every_option_of_the_command_line_is_there():
+    found = re.findall(r"(?<=[`/ ])wx-mp-svr ([a-z]+)([^`\n|]*)", "\n".join([*re.findall("`.*?`", PROSE), *COMMANDS]))
+    assert {command for command, _ in found} == set(cli.group.commands)
+    for command, rest in found:
+        options = {option for parameter in cli.group.commands[command].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= options, (command, rest)
+    send = next(cells for cells in rows("命令行（也可以") if cells[0].startswith("wx-mp-svr send"))
+    options = {option for parameter in cli.group.commands["send"].params for option in parameter.opts}
+    assert set(re.findall(r"--[a-z]+", " ".join(send))) <= options
+
+
+# -- the tables --------------------------------------------------------------------------------------------------------
+
+
+def shown(field):
+    default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+    default = str(int(field.default)) if isinstance(field.default, bool) else default
+    return f"{default} {field.metadata['unit']}".strip()
 
 
 def test_the_table_of_settings_is_that_of_the_code():
@@ -48,9 +314,7 @@ def test_the_table_of_settings_is_that_of_the_code():
         assert variable == f"WX_MP_{field.name.upper()}"
         assert about == field.metadata["about"]
         if field.name not in ("mode", "store") and field.default != "":
-            shown = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
-            shown = str(int(field.default)) if isinstance(field.default, bool) else shown
-            assert default == f"{shown} {field.metadata['unit']}".strip()
+            assert default == shown(field)
 
 
 def test_the_table_of_events_is_that_of_the_code():
@@ -63,8 +327,112 @@ def test_the_table_of_events_is_that_of_the_code():
 
 def test_the_table_of_messages_is_that_of_the_code():
     table = rows("## 消息与事件")
-    kinds = {kind: cls for (kind, event), cls in KINDS.items() if not event and kind != "event"}
-    assert [(cells[0], cells[1]) for cells in table] == [(kind, cls.__name__) for kind, cls in kinds.items()]
+    assert [(cells[0], cells[1]) for cells in table] == [(kind, cls.__name__) for kind, cls in KINDS.items()]
     for kind, _, described in table:
         names = re.findall(r"[a-z_0-9]+", re.sub(r"（.*?）", "", described))
-        assert set(names) <= {field.name for field in fields(kinds[kind])}
+        assert set(names) <= {field.name for field in fields(KINDS[kind])}
+
+
+def test_the_table_of_replies_is_that_of_the_code():
+    cells = "\n".join(cells[0] for cells in rows("### 返回什么"))
+    found = {name: re.findall(r"\w+", arguments) for name, arguments in re.findall(r"([A-Z]\w+)\((.*?)\)", cells)}
+    replies = [rsp_msg.Article, *rsp_msg.RspMsg.__subclasses__()]
+    assert found == {cls.__name__: [field.name for field in fields(cls)] for cls in replies}
+
+
+def test_the_table_of_handlers_is_that_of_the_code():
+    table = rows("### 谁来回答")
+    names = {
+        name for cells in table for name in re.findall(r"@server\.(\w+)|`\.(\w+)`", f"`{cells[0]}`") for name in name
+    }
+    routes = {name for name, value in vars(Hooks).items() if inspect.isfunction(value) and name[0] != "_"}
+    assert names - {""} == routes
+    for name, arguments in HANDLERS.items():
+        if len(arguments) > 1:
+            assert any(f"@server.{name}`，参数 `({', '.join(arguments)})" in cells[0] for cells in table)
+
+
+def test_the_table_of_limits_is_that_of_the_code():
+    for about, default, _ in rows("![慢回复]"):
+        names = re.findall(r"`?(max_\w+|breaker)`?", about)
+        assert names and default.removeprefix("每进程 ").split(" / ") == [
+            str(getattr(Settings(), name)) for name in names
+        ]
+
+
+def attributes(*classes):
+    return {name for cls in classes for name in dir(cls)}
+
+
+REQUESTS = attributes(*KINDS.values(), ReqMsg, EventReqMsg)
+OWNERS = {
+    "server": attributes(wx_mp_svr.WxMpServer) | {"app", "settings"},
+    "req": REQUESTS,
+    "event": REQUESTS,
+    "re": {"compile"},
+    "logging": {"basicConfig", "INFO"},
+    "app": {"config", "debug", "testing", "wsgi_app"},
+}
+
+
+def test_what_an_old_program_becomes_is_there():
+    """The right column of the table of migration, word for word."""
+    known = {*wx_mp_svr.__all__, *SETTINGS, *REQUESTS, *OWNERS, "None", "case"}
+    known |= {field.name for cls in (rsp_msg.Article, *rsp_msg.RspMsg.__subclasses__()) for field in fields(cls)}
+    known |= {f"WX_MP_{name.upper()}" for name in SETTINGS} | {"qrscene_", *inspect.signature(Hooks.event).parameters}
+    table = rows("## 从别的库迁移", strip="")
+    assert len(table) > 20
+    for _, new in table:
+        for code in re.findall(r"`([^`]*)`", new):
+            code = re.sub(r'"[^"]*"', "", code)
+            for owner, name in re.findall(r"(\w+)\.(\w+)", code):
+                assert name in OWNERS[owner], code
+            for word in re.findall(r"(?<![\w.])[A-Za-z_]\w*", code, re.ASCII):
+                assert word in known, (word, code)
+
+
+def test_every_name_in_the_text_is_there():
+    for owner, name in re.findall(r"`[^`\n]*?\b(server|req|event)\.(\w+)", PROSE.split("## 从别的库迁移")[0]):
+        assert name in OWNERS[owner], f"{owner}.{name}"
+    for variable in re.findall(r"WX_MP_([A-Z_]*[A-Z])\b", README):
+        assert variable.lower() in SETTINGS
+    for name in re.findall(r"`([A-Z][a-z]+\w*(?:ReqMsg|RspMsg|Event))\b", PROSE.split("## 从别的库迁移")[0]):
+        assert name in wx_mp_svr.__all__, name
+    client = re.search(r"它还有 (.*?)。", README, re.DOTALL)[1]
+    testing = wx_mp_svr.testing
+    members = attributes(testing.FakeWeChat) | {f.name for f in fields(testing.Result)} | attributes(testing.Result)
+    assert set(re.findall(r"`\.?(\w+)`", client)) <= members
+
+
+def test_what_the_program_says_is_what_the_text_quotes():
+    said = (ROOT / "src/wx_mp_svr/cli.py").read_text("utf-8") + exchange.HELLO
+    for quoted in ("没有发现错误", "微信公众号服务运行正常"):
+        assert f"「{quoted}」" in README and quoted in said
+    reasons = {error.reason for error in errors.Refused.__subclasses__()}
+    told = next(cells[1] for cells in rows("## 常见问题") if cells[0].startswith("日志里 `refused"))
+    assert set(re.findall(r"`(\w+)`：", told)) | {"clock"} <= reasons
+
+
+# -- the links ---------------------------------------------------------------------------------------------------------
+
+
+def anchor(heading):
+    """Return what GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_every_link_leads_somewhere():
+    anchors = {anchor(heading) for heading in re.findall(r"^#+ (.*)", PROSE, re.MULTILINE)}
+    targets = re.findall(r"\]\(([^)\s]+)\)", PROSE)
+    assert len(targets) > 20
+    for target in targets:
+        if target.startswith("#"):
+            assert target[1:] in anchors, target
+        elif not re.match(r"https?:", target):
+            assert (ROOT / unquote(target)).exists(), target
+
+
+def test_every_example_is_tidy():
+    """At most 120 columns, as everywhere."""
+    assert all(len(line) <= 120 for example in EXAMPLES for line in example.splitlines())
+    assert all(ast.parse(example) for example in EXAMPLES)

@@ -7,6 +7,7 @@ import pytest
 
 from wx_mp_svr import events, req_msg, xmlio
 from wx_mp_svr.errors import BadXml
+from wx_mp_svr.kinds import read_msg
 from wx_mp_svr.req_msg import (
     KINDS,
     EventReqMsg,
@@ -19,7 +20,6 @@ from wx_mp_svr.req_msg import (
     TextReqMsg,
     VideoReqMsg,
     VoiceReqMsg,
-    read_msg,
 )
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -326,9 +326,12 @@ def test_an_element_with_a_name_of_pythons_is_left_alone(name):
 
 
 def test_every_kind_in_the_table_is_spelled_in_lower_case_and_reachable():
-    for (msg_type, event), cls in KINDS.items():
-        assert (msg_type, event) == (msg_type.lower(), event.lower())
-        assert type(read_msg({**WHO, "MsgType": msg_type, "Event": event})) is cls
+    for msg_type, cls in KINDS.items():
+        assert msg_type == msg_type.lower()
+        assert type(read_msg({**WHO, "MsgType": msg_type})) is cls
+    for event, cls in events.EVENTS.items():
+        assert event == event.lower()
+        assert type(read_msg({**WHO, "MsgType": "event", "Event": event})) is cls
 
 
 # -- who writes to whom ----------------------------------------------------------------------------------------------
@@ -434,8 +437,7 @@ def test_reading_leaves_the_fields_as_they_are():
 
 
 def test_every_ordinary_message_may_be_answered():
-    ordinary = {cls for (msg_type, _), cls in KINDS.items() if msg_type != "event"}
-    assert {cls.answerable for cls in ordinary} == {"yes"}
+    assert {cls.answerable for cls in KINDS.values()} == {"yes"}
     assert EventReqMsg.answerable == "?"
 
 

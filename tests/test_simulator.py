@@ -13,7 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import ExitStack
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import servers
@@ -24,7 +24,7 @@ from wx_mp_svr.events import EVENTS
 from wx_mp_svr.req_msg import KINDS as MESSAGES
 from wx_mp_svr.simulator import make_app, serve
 from wx_mp_svr.simulator.talk import KINDS, Talk
-from wx_mp_svr.testing import FAULT_NOTICE
+from wx_mp_svr.testing import FAULT_NOTICE, FakeWeChat
 
 ACCOUNT = {
     "token": "SimulatorToken7",
@@ -209,8 +209,7 @@ def test_a_taken_port_is_said(capsys):
 
 def test_every_kind_of_the_protocol_is_in_the_table():
     rows = {(row["msg_type"], row["event"].lower()) for row in KINDS}
-    missing = {(kind, event) for kind, event in MESSAGES if (kind, event) not in rows} - {("event", "")}
-    assert missing == set()
+    assert {kind for kind, event in rows if not event} >= MESSAGES.keys()
     assert {event for _, event in rows} >= EVENTS.keys()
 
 
@@ -268,6 +267,54 @@ def test_the_pytest_export_expects_what_came_whatever_it_was(monkeypatch):
         assert expected in text
         exec(compile(text, "copied", "exec"), names)
         names["test_text"]()
+
+
+def test_the_pytest_export_names_the_module_that_holds_the_bot(monkeypatch, tmp_path):
+    """A script's own name, not __main__."""
+    server, script = bot(), ModuleType("__main__")
+    script.__file__, script.my_bot = str(tmp_path / "echo_bot.py"), server
+    page = Page(server)
+    page.text()
+    assert page.get("push/1/pytest").text.startswith("from demo import server  #")
+    monkeypatch.setitem(sys.modules, "a_script", script)
+    text = page.get("push/1/pytest").text
+    assert text.startswith("from echo_bot import my_bot\n")
+    assert "my_bot.test_client()" in text
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_pytest_export_for_a_url_asks_that_url(mode, monkeypatch):
+    """With the account of the environment: none of it is in the text."""
+    server = bot(mode=mode, **({"aes_key": None} if mode == "plain" else {}))
+    for name, value in ACCOUNT.items():
+        monkeypatch.setenv(f"WX_MP_{name.upper()}", value)
+    with servers.in_thread(server) as base:
+        page = Page(f"{base}/wx_mp_cb", mode=mode)
+        page.text()
+        text = page.get("push/1/pytest").text
+        assert f"FakeWeChat('{base}/wx_mp_cb', token=os.environ" in text
+        assert not [value for value in ACCOUNT.values() if value in text]
+        names = {}
+        exec(compile(text, "copied", "exec"), names)
+        names["test_text"]()
+
+
+def test_the_pytest_export_for_another_wsgi_application_is_a_test_too():
+    page = Page(wsgi())
+    page.text()
+    text = page.get("push/1/pytest").text
+    compile(text, "copied", "exec")
+    assert "FakeWeChat(server, token=os.environ" in text
+
+
+def test_the_bot_remembers_its_talks_when_its_speed_changes():
+    runs = []
+    page = Page(bot(lambda req: runs.append(req.msg_id) or req.content, time_scale=1.0))
+    page.text("one")
+    page.post("state", {"scale": 0.05})
+    (same,) = page.post("push/1/again", {"new": False}).json["ids"]
+    assert page.done(same)["reply"]["content"] == "one"
+    assert len(runs) == 1
 
 
 def test_the_curl_export_is_the_exact_request():
@@ -458,7 +505,7 @@ def test_the_oldest_pushes_are_forgotten(monkeypatch):
 
 def test_a_page_that_cannot_keep_up_is_let_go():
     """It connects again and gets everything anew; the pushes never wait for it."""
-    talk = Talk(wsgi(), {**ACCOUNT, "path": "/"}, mode="plain", name="")
+    talk = Talk(FakeWeChat(wsgi(), **ACCOUNT, mode="plain"), name="")
     watching = talk.watch()
     next(watching)
     for _ in range(1001):

@@ -178,6 +178,32 @@ def test_counts_are_swept_too(tmp_path):
     assert not [key for key, _, _ in rows(tmp_path / "db") if key.startswith("old")]
 
 
+def test_a_large_table_is_swept_slice_by_slice(tmp_path):
+    """All of it within half as many writes as it has items, and no sweep makes everybody wait (B99)."""
+    clock = FakeClock()
+    store = SQLiteStore(tmp_path / "db", clock=clock)
+    for n in range(9000):
+        store.set(f"{n * 7919 % 9001:05}", n, 10 if n % 3 else 600)
+    clock.advance(11)
+    for n in range(4500):
+        store.set(f"{n:05}new", n, 600)
+    kept = [value for _, value, _ in rows(tmp_path / "db")]
+    assert len(kept) == 9000 // 3 + 4500
+
+
+def test_a_large_table_keeps_its_bound(tmp_path):
+    """Counted on the way of the sweep: counting it at each would take ever longer."""
+    clock = FakeClock()
+    store = SQLiteStore(tmp_path / "db", max_keys=4000, clock=clock)
+    for n in range(12_000):
+        store.set(f"{n * 7919 % 12_007:05}", n, 600)
+        clock.advance(0.01)
+    kept = {int(value) for _, value, _ in rows(tmp_path / "db")}
+    assert len(kept) <= 4000 * 4 // 3 + 2000
+    assert kept >= set(range(9000, 12_000))
+    assert 0 not in kept
+
+
 def test_over_the_bound_goes_what_would_end_soonest(tmp_path):
     """The newest are those that WeChat may still push again."""
     clock = FakeClock()

@@ -18,7 +18,9 @@ from wechatpy.utils import check_signature
 
 from wx_mp_svr.crypto import Cipher
 from wx_mp_svr.signature import sign
-from wx_mp_svr.testing import FAULT_NOTICE, FakeWeChat, Faults, Link, read_xml, split_links
+from wx_mp_svr.testing import FAULT_NOTICE, FakeWeChat, Faults, Link
+from wx_mp_svr.testing.judge import split_links
+from wx_mp_svr.testing.packets import read_xml
 
 ACCOUNT = {
     "token": "TestingToken7",

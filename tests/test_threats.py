@@ -1721,7 +1721,8 @@ def test_b80_the_error_text_is_a_setting():
 
 def test_b80_a_failing_on_error_gives_the_error_text_too():
     live = Live(RAISERS["error"])
-    live.server.on_error(raiser(RuntimeError("on_error, too")))
+    fail = raiser(RuntimeError("on_error, too"))
+    live.server.on_error(lambda exc, req: fail(req))
     with live.serving():
         assert live.wechat.ask(text("raise"))["Content"] == ERROR_TEXT
 

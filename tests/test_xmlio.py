@@ -259,6 +259,13 @@ def nested(depth):
             "<xml " + " ".join(f"b{n} = '1'" for n in range(17)) + "><a/></xml>",
             id="16 attributes of the root, spaced",
         ),
+        pytest.param(
+            "<xml>" + '<a b="1"/>' * 999 + "</xml>",
+            "<xml>" + '<a b="1"/>' * 1000 + "</xml>",
+            id="elements and attributes",
+        ),
+        pytest.param(f"<xml><a/>{'<!---->' * 2000}</xml>", f"<xml><a/>{'<!---->' * 2001}</xml>", id="2000 comments"),
+        pytest.param(f"<xml><a/>{'<?b?>' * 2000}</xml>", f"<xml><a/>{'<?b?>' * 2001}</xml>", id="2000 instructions"),
     ],
 )
 def test_the_limits_hold_to_the_unit(within, over):

@@ -3,35 +3,14 @@
 Start with `WxMpServer`; messages are `...ReqMsg` and `...Event`, replies `...RspMsg`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 # A name a line would take three hundred lines.
-# ruff: noqa: I001
+# ruff: noqa: F403, F405, I001
 # fmt: off
 from .errors import (
     BadCiphertext, BadParams, BadSignature, BadXml, ClockSkew, ConfigError, Downgrade, Refused, ReplyError,
-    StoreError, TooLarge, WxMpError,
-)
-from .events import (
-    AddGuideBuyerRelationEvent, AddStoreAuditInfoEvent, AnnualRenewEvent, ApplyMerchantAuditInfoEvent, ArticleDetail,
-    ArticleDetailItem, ArticleUrlItem, ArticleUrlResult, Beacon, CardMerchantCheckResultEvent, CardNotPassCheckEvent,
-    CardPassCheckEvent, CardPayOrderEvent, CardSkuRemindEvent, ClickEvent, CloudInvoiceInvoiceresultEvent,
-    CopyrightCheckItem, CopyrightCheckResult, CreateMapPoiAuditInfoEvent, DebugDemoEvent, EnterEvent,
-    GiftcardPayDoneEvent, GiftcardSendToFriendEvent, GiftcardUserAcceptEvent, GuideInviteResultEvent,
-    GuideQrcodeScanEvent, GuideScan, KfCloseSessionEvent, KfCreateSessionEvent, KfSwitchSessionEvent, LocationEvent,
-    LocationSelectEvent, MassSendJobFinishEvent, MerchantOrderEvent, ModifyStoreAuditInfoEvent, NamingVerifyFailEvent,
-    NamingVerifySuccessEvent, PicItem, PicPhotoOrAlbumEvent, PicSysphotoEvent, PicWeixinEvent, PoiCheckNotifyEvent,
-    PublishEventInfo, PublishJobFinishEvent, QualificationVerifyFailEvent, QualificationVerifySuccessEvent,
-    ScanCodeInfo, ScanEvent, ScancodePushEvent, ScancodeWaitmsgEvent, SendLocationInfo, SendPicsInfo,
-    ShakearoundUserShakeEvent, SubmitInvoiceTitleEvent, SubmitMembercardUserInfoEvent, SubscribeEvent,
-    SubscribeMsgChangeEvent, SubscribeMsgChangeItem, SubscribeMsgPopupEvent, SubscribeMsgPopupItem,
-    SubscribeMsgSentEvent, SubscribeMsgSentItem, TemplateSendJobFinishEvent, UnsubscribeEvent,
-    UpdateInvoiceStatusEvent, UpdateMemberCardEvent, UserAuthorizationCancellationEvent, UserAuthorizationRevokeEvent,
-    UserAuthorizeInvoiceEvent, UserConsumeCardEvent, UserDelCardEvent, UserEnterSessionFromCardEvent,
-    UserEnterTempsessionEvent, UserGetCardEvent, UserGiftingCardEvent, UserInfoModifiedEvent, UserPayFromPayCellEvent,
-    UserScanProductAsyncEvent, UserScanProductEnterSessionEvent, UserScanProductEvent,
-    UserScanProductVerifyActionEvent, UserViewCardEvent, VerifyExpiredEvent, ViewEvent, ViewMiniprogramEvent,
-    WeappAuditDelayEvent, WeappAuditFailEvent, WeappAuditSuccessEvent, WifiConnectedEvent, WxVerifyDispatchEvent,
-    WxVerifyFailEvent, WxVerifyPaySuccEvent, WxVerifyRefillEvent, WxaAppealRecordEvent, WxaCategoryAuditEvent,
-    WxaIllegalRecordEvent, WxaMediaCheckEvent, WxaNicknameAuditEvent, WxaPrivacyApplyEvent,
+    SessionBusy, StoreError, TooLarge, WxMpError,
 )
 from .req_msg import (
     EventReqMsg, FileReqMsg, ImageReqMsg, LinkReqMsg, LocationReqMsg, ReqMsg, ShortVideoReqMsg, TextReqMsg,
@@ -42,7 +21,20 @@ from .rsp_msg import (
     VideoRspMsg, VoiceRspMsg,
 )
 from .server import WxMpServer
+from .sessions import Session
 from .store import Store
+
+if TYPE_CHECKING:
+    from .events import *
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Make the events when somebody asks for one: it takes as long as to make everything else."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import events
+
+        return getattr(events, name)
 
 __all__ = [
     "AddGuideBuyerRelationEvent", "AddStoreAuditInfoEvent", "AnnualRenewEvent", "ApplyMerchantAuditInfoEvent",
@@ -59,7 +51,8 @@ __all__ = [
     "PicItem", "PicPhotoOrAlbumEvent", "PicSysphotoEvent", "PicWeixinEvent", "PoiCheckNotifyEvent",
     "PublishEventInfo", "PublishJobFinishEvent", "QualificationVerifyFailEvent", "QualificationVerifySuccessEvent",
     "Refused", "ReplyError", "ReqMsg", "RspMsg", "ScanCodeInfo", "ScanEvent", "ScancodePushEvent",
-    "ScancodeWaitmsgEvent", "SendLocationInfo", "SendPicsInfo", "ShakearoundUserShakeEvent", "ShortVideoReqMsg",
+    "ScancodeWaitmsgEvent", "SendLocationInfo", "SendPicsInfo", "Session", "SessionBusy", "ShakearoundUserShakeEvent",
+    "ShortVideoReqMsg",
     "Store", "StoreError", "SubmitInvoiceTitleEvent", "SubmitMembercardUserInfoEvent", "SubscribeEvent",
     "SubscribeMsgChangeEvent", "SubscribeMsgChangeItem", "SubscribeMsgPopupEvent", "SubscribeMsgPopupItem",
     "SubscribeMsgSentEvent", "SubscribeMsgSentItem", "TemplateSendJobFinishEvent", "TextReqMsg", "TextRspMsg",

@@ -8,8 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .config import Settings
 from .links import Links
@@ -24,8 +23,7 @@ PAGE_BYTES = 2000  # of a page, its link included
 PART_SECONDS = 0.5  # between two looks that other processes get at a text that is still growing
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """One page of an answer.
 
     Attributes:
@@ -63,24 +61,38 @@ class Run:
         self.tasks: list[Future[None]] = []  # what of it goes on in the event loop
         self.late = False  # whether its answer comes after WeChat's last try
         self.over = False
-        self.changed = threading.Condition()
+        self.lock = threading.RLock()  # pages are cut and written under it
+        self._changed: threading.Condition | None = None  # of whoever waits: most answers are there before
         self.shown = 0.0  # when other processes last got a look at the unfinished page
 
     def wait(self, number: int, until: float) -> Page | None:
         """Wait for a page; None when the time (monotonic) is over first, or the run without it."""
-        with self.changed:
+        with self.lock:
             while number not in self.pages and not self.over:
                 left = until - time.monotonic()
                 if left <= 0:
                     return None
-                self.changed.wait(left)
+                self._changed = self._changed or threading.Condition(self.lock)
+                self._changed.wait(left)
             return self.pages.get(number)
+
+    def put(self, page: Page) -> None:
+        """Take the unfinished page, which stands in the store now, and begin the next one."""
+        with self.lock:
+            self.pages[self.page] = page
+            self.position += page.chars
+            self.page += 1
+            self._tell()
 
     def end(self) -> None:
         """Tell those who wait that no page will come any more."""
-        with self.changed:
+        with self.lock:
             self.over = True
-            self.changed.notify_all()
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._changed is not None:
+            self._changed.notify_all()
 
 
 class Answers:
@@ -113,13 +125,13 @@ class Answers:
         if silent or not isinstance(rsp, TextRspMsg):
             xml = "" if silent else self._render(rsp, run.req)
             return self._write_last(run, lambda: self._put(run, Page(xml)), told=bool(xml))
-        with run.changed:
+        with run.lock:
             run.text += ("\n\n" if run.text else "") + legal(rsp.content)
         return self._write_last(run, lambda: self._cut(run, last=True), told=True)
 
     def feed(self, run: Run, piece: str) -> None:
         """Take one piece of a growing text; a page that is full goes out at once."""
-        with run.changed:
+        with run.lock:
             run.text += legal(piece)
         self._cut(run, last=False)
         now = time.monotonic()
@@ -155,7 +167,7 @@ class Answers:
             part = self._store.get(f"{key}:part") or {}
             page = self._part(key, req, number, part["text"]) if part.get("page") == number else None
             return page and self.keep(key, number, page)
-        with run.changed:
+        with run.lock:
             if run.page == number and (page := self._part(key, req, number, run.text[run.position :])):
                 self._put(run, page)
             return run.pages.get(number)
@@ -178,11 +190,11 @@ class Answers:
     def _cut(self, run: Run, *, last: bool) -> None:
         if run.req.answerable == "no":
             return
-        with run.changed:  # a last try may cut the same page meanwhile
+        with run.lock:  # a last try may cut the same page meanwhile
             while len(rest := run.text[run.position :]) * 4 > MAX_TEXT and len(rest.encode()) > MAX_TEXT:
                 link = self._next_link(run.key, run.req, run.page)
                 chars = cut(rest, PAGE_BYTES - len(link.encode()))
-                self._put(run, Page(self._render(TextRspMsg(rest[:chars] + link), run.req), chars, more=True))
+                self._put(run, Page(self._render(TextRspMsg(rest[:chars].rstrip() + link), run.req), chars, more=True))
             if last:
                 while self._put_last(run, run.text[run.position :]).more:  # somebody has cut this page meanwhile
                     pass
@@ -213,16 +225,13 @@ class Answers:
         link = self._next_link(key, req, number)
         chars = settled(text[: cut(text, PAGE_BYTES - len(link.encode()))])
         shown = text[:chars]
-        return Page(self._render(TextRspMsg(shown + link), req), chars, more=True) if shown.strip() else None
+        return Page(self._render(TextRspMsg(shown.rstrip() + link), req), chars, more=True) if shown.strip() else None
 
     def _put(self, run: Run, page: Page) -> Page:
         """Write the unfinished page and begin the next one; return the one that stands."""
-        with run.changed:
+        with run.lock:
             kept = self.keep(run.key, run.page, page, late=run.late)
-            run.pages[run.page] = kept
-            run.position += kept.chars
-            run.page += 1
-            run.changed.notify_all()
+            run.put(kept)
         return kept
 
     def _write_last(self, run: Run, write: Callable[[], Any], *, told: bool) -> bool:

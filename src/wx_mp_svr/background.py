@@ -12,8 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .answers import Answers, Page, Run, as_page, page_key
 from .config import Settings
@@ -36,8 +35,7 @@ BREAKER_SECONDS = 300.0
 How = Literal["reply", "ack", "kept", "hang up", "slow", "part", "fetched", "expired"]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What comes of one try.
 
     Attributes:
@@ -68,7 +66,8 @@ def push_key(req: ReqMsg, xml: bytes) -> str:
         parts = [created, req.msg_id]
     else:
         parts = [hashlib.sha256(xml).hexdigest()]
-    return "p:" + hashlib.sha256(repr([req.to_user_name, req.from_user_name, *parts]).encode()).hexdigest()[:32]
+    identity = repr([req.to_user_name, req.from_user_name, *parts]).encode()
+    return "p:" + hashlib.blake2b(identity, digest_size=16).hexdigest()
 
 
 def _ids(fields: Mapping[str, Any]) -> Iterator[str]:
@@ -81,8 +80,7 @@ def _ids(fields: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name}={item}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Try:
+class _Try(NamedTuple):
     """One try of WeChat's, waiting for one page.
 
     Attributes:

@@ -31,7 +31,9 @@ from .errors import ConfigError
 from .req_msg import ImageReqMsg, TextReqMsg, VoiceReqMsg
 from .rsp_msg import ImageRspMsg, VoiceRspMsg
 from .server import WxMpServer
-from .testing import FakeWeChat, Link, Result, new_msg_id, read_xml, split_links
+from .testing import FakeWeChat, Link, Result
+from .testing.judge import split_links
+from .testing.packets import read_xml, renewed
 
 OTHER_REPLY = 1
 DEMO = {"WX_MP_APPID": config.DEMO_APPID, "WX_MP_TOKEN": config.DEMO_TOKEN, "WX_MP_AES_KEY": config.DEMO_AES_KEY}
@@ -101,18 +103,18 @@ def spinner() -> Iterator[None]:
     done = threading.Event()
 
     def spin() -> None:
-        marks = itertools.cycle("|/-\\")
-        while sys.stderr.isatty() and not done.wait(0.1):
-            click.echo(f"\r{next(marks)} 等待回复", err=True, nl=False)
+        for mark in itertools.cycle("|/-\\"):
+            if done.wait(0.1):
+                return click.echo("\r            \r", err=True, nl=False)
+            click.echo(f"\r{mark} 等待回复", err=True, nl=False)
 
-    thread = threading.Thread(target=spin, name="spinner", daemon=True)
+    thread = threading.Thread(target=spin if sys.stderr.isatty() else done.wait, name="spinner", daemon=True)
     thread.start()
     try:
         yield
     finally:
         done.set()
         thread.join()
-        click.echo("\r            \r" if sys.stderr.isatty() else "", err=True, nl=False)
 
 
 def _width(line: str) -> int:
@@ -284,12 +286,6 @@ def packets_in(text: str) -> list[str]:
     if not found:
         raise click.BadParameter("应为模拟器保存的 JSON，或一个 XML 文件", param_hint="FILE")
     return found
-
-
-def renewed(xml: str) -> str:
-    """Return a packet as if it were sent now: otherwise the bot knows it already, or it is too old."""
-    xml = re.sub(r"<CreateTime>.*?</CreateTime>", f"<CreateTime>{int(time.time())}</CreateTime>", xml, count=1)
-    return re.sub(r"<MsgId>.*?</MsgId>", f"<MsgId>{new_msg_id()}</MsgId>", xml, count=1)
 
 
 def _letters(count: int) -> str:

@@ -5,11 +5,11 @@ together, each with its cure, in English and Chinese; no message holds the value
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
-from .crypto import key_of
 from .envelope import Mode
 from .errors import ConfigError
 
@@ -18,6 +18,15 @@ DEMO_AES_KEY = "x" * 43
 DEMO_APPID = "wx0000000000000000"
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+_FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_KINDS: dict[type, tuple[Any, str, str]] = {
+    # of a default: (how the environment's text becomes such a value, what it has to be, in Chinese)
+    str: (str, "text, in quotation marks", "文本（加引号的字符串）"),
+    int: (int, "a whole number", "整数"),
+    float: (float, "a number", "数字"),
+    bool: (lambda text: _FLAGS[text.lower()], "1 or 0", " 1 或 0"),
+}
 
 
 class Problem(NamedTuple):
@@ -28,50 +37,19 @@ class Problem(NamedTuple):
     chinese: str
 
 
-def _text(value: str) -> str:
-    return value
-
-
-def _optional(value: str) -> str | None:
-    return value or None  # an empty text means: acknowledge instead of saying something
-
-
-def _whole(value: str) -> int:
-    return int(value)
-
-
-def _decimal(value: str) -> float:
-    return float(value)
-
-
-def _flag(value: str) -> bool:
-    return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
-        value.lower()
-    ]
-
-
-KINDS = {
-    _text: ("text, in quotation marks", "文本（加引号的字符串）"),
-    _optional: ("text, in quotation marks", "文本（加引号的字符串）"),
-    _whole: ("a whole number", "整数"),
-    _decimal: ("a number", "数字"),
-    _flag: ("1 or 0", "1 或 0"),
-}
-
-
 def setting(
-    default: Any, about: str, *, read: Callable[[str], Any] = _text, unit: str = "", secret: bool = False
+    default: Any, about: str, *, unit: str = "", limits: tuple[float, float] | None = None, secret: bool = False
 ) -> Any:
     """Declare a setting.
 
     Args:
         default: What holds when nobody says otherwise.
         about: What it is for, in Chinese (the README's table shows it).
-        read: How the environment's text becomes the value.
         unit: What it is counted in.
+        limits: The least and the most that it may be.
         secret: Never shown.
     """
-    return field(default=default, metadata={"about": about, "read": read, "unit": unit, "secret": secret})
+    return field(default=default, metadata={"about": about, "unit": unit, "limits": limits, "secret": secret})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -85,31 +63,31 @@ class Settings:
     mode: Mode = setting("", "消息加解密方式：plain、compatible 或 safe；有 aes_key 时默认 safe，否则 plain")
     path: str = setting("/wx_mp_cb", "回调路径")
     host: str = setting("127.0.0.1", "run() 监听的地址")
-    port: int = setting(5001, "run() 监听的端口", read=_whole)
-    window: int = setting(300, "允许的时钟误差，0 为不检查", read=_whole, unit="秒")
-    max_body: int = setting(64 * 1024, "请求体上限", read=_whole, unit="字节")
+    port: int = setting(5001, "run() 监听的端口", limits=(0, 65535))
+    window: int = setting(300, "允许的时钟误差，0 为不检查", unit="秒", limits=(0, 86400))
+    max_body: int = setting(64 * 1024, "请求体上限", unit="字节", limits=(1024, 16 * 1024 * 1024))
     store: Any = setting("", "去重与回复的存放处：memory:、sqlite:路径、redis://…；默认为 SQLite 文件")
-    hold: float = setting(4.3, "一次推送内等待处理函数的时间（微信 5 秒后断开）", read=_decimal, unit="秒")
-    hang_up: float = setting(5.2, "还没有答案时挂断的时间，须晚于微信的 5 秒", read=_decimal, unit="秒")
-    tries: int = setting(3, "微信推送同一条消息的次数", read=_whole, unit="次")
-    held_after: float = setting(1.0, "等待超过此时间算作占用", read=_decimal, unit="秒")
-    max_held: int = setting(64, "每个进程同时占用的请求数，超过后立即回复 slow_text", read=_whole)
-    max_jobs: int = setting(64, "每个进程同时运行的处理函数数", read=_whole)
-    max_queued: int = setting(256, "排队等待运行的消息数，超过后回复 busy_text", read=_whole)
-    breaker: int = setting(100, "5 分钟内允许拖过 5 秒的推送数，超过后首次推送就回复 slow_text，0 为不限", read=_whole)
-    rerun_lost: bool = setting(True, "进程崩溃后由下一次推送重新运行处理函数；否则回复 lost_text", read=_flag)
-    grace: float = setting(25.0, "退出时等待处理函数结束的时间", read=_decimal, unit="秒")
-    keep_answers: float = setting(86400.0, "链接后的回复保留的时间", read=_decimal, unit="秒")
-    time_scale: float = setting(1.0, "测试用：以上时间整体缩放的倍数", read=_decimal)
-    error_text: str | None = setting("抱歉，出错了，请稍后再试。", "处理函数出错时的回复，空为不回复", read=_optional)
-    slow_text: str | None = setting(
-        "这个问题需要多想一会儿，请稍后点击：", "来不及回答时的回复，后接链接，空为不回复", read=_optional
+    hold: float = setting(4.3, "一次推送内等待处理函数的时间（微信 5 秒后断开）", unit="秒")
+    hang_up: float = setting(5.2, "还没有答案时挂断的时间，须晚于微信的 5 秒", unit="秒")
+    tries: int = setting(3, "微信推送同一条消息的次数", unit="次", limits=(1, 4))
+    held_after: float = setting(1.0, "等待超过此时间算作占用", unit="秒")
+    max_held: int = setting(64, "每个进程同时占用的请求数，超过后立即回复 slow_text", limits=(1, 100_000))
+    max_jobs: int = setting(64, "每个进程同时运行的处理函数数", limits=(1, 100_000))
+    max_queued: int = setting(256, "排队等待运行的消息数，超过后回复 busy_text", limits=(1, 100_000))
+    breaker: int = setting(
+        100, "5 分钟内允许拖过 5 秒的推送数，超过后首次推送就回复 slow_text，0 为不限", limits=(0, 1_000_000)
     )
-    busy_text: str | None = setting("现在有点忙，请稍后再发一次。", "排队已满时的回复，空为不回复", read=_optional)
-    lost_text: str | None = setting(
-        "刚才的消息没有处理完，请再发一次。", "处理中断又不重新运行时的回复，空为不回复", read=_optional
-    )
-    expired_text: str | None = setting("这条回复已经过期，请重新提问。", "链接过期时的回复，空为不回复", read=_optional)
+    rerun_lost: bool = setting(True, "进程崩溃后由下一次推送重新运行处理函数；否则回复 lost_text")
+    grace: float = setting(25.0, "退出时等待处理函数结束的时间", unit="秒")
+    keep_answers: float = setting(86400.0, "链接后的回复保留的时间", unit="秒")
+    keep_sessions: float = setting(604800.0, "req.session 在最后一次写入后保留的时间", unit="秒")
+    session_wait: float = setting(30.0, "等待同一用户的 req.session 的时间，超过后回复 busy_text", unit="秒")
+    time_scale: float = setting(1.0, "测试用：以上时间整体缩放的倍数")
+    error_text: str | None = setting("抱歉，出错了，请稍后再试。", "处理函数出错时的回复，空为不回复")
+    slow_text: str | None = setting("这个问题需要多想一会儿，请稍后点击：", "来不及回答时的回复，后接链接，空为不回复")
+    busy_text: str | None = setting("现在有点忙，请稍后再发一次。", "排队已满时的回复，空为不回复")
+    lost_text: str | None = setting("刚才的消息没有处理完，请再发一次。", "处理中断又不重新运行时的回复，空为不回复")
+    expired_text: str | None = setting("这条回复已经过期，请重新提问。", "链接过期时的回复，空为不回复")
     ready_text: str = setting("您之前的问题有回复了：", "附在下一条回复后的提醒，后接链接")
     end_text: str = setting("（全文完）", "下一页没有更多内容时的回复")
     fetch_words: str = setting("查看回复", "点击链接时用户发出的文字，后接编号")
@@ -128,14 +106,8 @@ class Settings:
 
     def scaled(self) -> "Settings":
         """Return the settings with `time_scale` applied to the times of one push."""
-        scale = self.time_scale
-        return replace(
-            self,
-            hold=self.hold * scale,
-            hang_up=self.hang_up * scale,
-            held_after=self.held_after * scale,
-            grace=self.grace * scale,
-        )
+        times = ("hold", "hang_up", "held_after", "grace", "session_wait")
+        return replace(self, **{name: getattr(self, name) * self.time_scale for name in times})
 
     def __repr__(self) -> str:
         """Show every setting but the secrets."""
@@ -171,52 +143,44 @@ def load(
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for f in fields(Settings):
-        name = prefix + f.name.upper()
-        read = f.metadata["read"]
-        value: Any = arguments.get(f.name)
-        if value is None and f.name in arguments and read is _optional:
-            values[f.name] = None  # given: say nothing
-            continue
-        if value is None:
-            value = app_config.get(name)
-        if value is None:
-            value = environ.get(name)
-            if value == "" and read is not _optional:
-                problems.append(
-                    Problem(name, "is set but empty; fill it in or remove it", "设置了但为空：请填写，或删除该变量")
-                )
-                continue
-        if value is None:
-            continue
-        try:
-            values[f.name] = read(value) if isinstance(value, str) else _typed(f, value)
-        except (KeyError, ValueError):
-            english, chinese = KINDS[read]
-            problems.append(Problem(name, f"must be {english}", f"必须是{chinese}"))
+        name, optional = prefix + f.name.upper(), f.type == (str | None)
+        sources = (arguments.get(f.name), app_config.get(name), environ.get(name))
+        value = next((value for value in sources if value is not None), None)
+        if optional and (value == "" or (f.name in arguments and sources[0] is None)):
+            values[f.name] = None  # acknowledge instead of saying something
+        elif value == "" and sources[:2] == (None, None):
+            problems.append(
+                Problem(name, "is set but empty; fill it in or remove it", "设置了但为空：请填写，或删除该变量")
+            )
+        elif value is not None:
+            try:
+                values[f.name] = _read(f, value)
+            except (KeyError, ValueError):
+                _, english, chinese = _KINDS[type(f.default)]
+                problems.append(Problem(name, f"must be {english}", f"必须是{chinese}"))
     if values.get("mode") == "plain":  # whoever asks for plain mode may leave the key empty, as in WX_MP_AES_KEY=
         problems = [problem for problem in problems if problem.setting != prefix + "AES_KEY"]
-    settings = _completed(Settings(**values))
+    settings = Settings(**values)
+    mode: Any = settings.mode or ("safe" if settings.aes_key else "plain")
+    settings = replace(settings, mode=mode, path=settings.path.rstrip("/") or settings.path[:1])
     named = {problem.setting for problem in problems}
     problems += [problem for problem in check(settings, prefix) if problem.setting not in named]
     if problems:
-        raise ConfigError(explain(problems))
+        lines = [f"wx-mp-svr has {len(problems)} wrong setting(s) / 配置有 {len(problems)} 处错误:"]
+        lines += [f"  {problem.setting} {problem.english}\n    {problem.chinese}" for problem in problems]
+        raise ConfigError("\n".join(lines), problems)
     return settings
 
 
-def _typed(f: "Field[Any]", value: Any) -> Any:
-    """Take a value that is not text, as arguments and ``app.config`` may hold; of the wrong kind it is a ValueError."""
-    read = f.metadata["read"]
-    if read is _flag and not isinstance(value, bool):
-        raise ValueError
-    if read in (_text, _optional) and f.name != "store":
+def _read(f: "Field[Any]", value: Any) -> Any:
+    """Return a value of the setting's kind; a KeyError or ValueError where it is of another."""
+    kind = type(f.default)
+    if isinstance(value, str):
+        return _KINDS[kind][0](value)
+    fits = isinstance(value, int | float if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+    if not fits and f.type is not Any:
         raise ValueError
     return value
-
-
-def _completed(settings: Settings) -> Settings:
-    mode: Any = settings.mode or ("safe" if settings.aes_key else "plain")
-    path = settings.path.rstrip("/") or settings.path[:1]
-    return replace(settings, mode=mode, path=path)
 
 
 def warnings(settings: Settings) -> list[str]:
@@ -235,161 +199,89 @@ def warnings(settings: Settings) -> list[str]:
     return found
 
 
-def explain(problems: list[Problem]) -> str:
-    """Write the message of a `ConfigError`: all problems at once."""
-    lines = [f"wx-mp-svr has {len(problems)} wrong setting(s) / 配置有 {len(problems)} 处错误:"]
-    lines += [f"  {problem.setting} {problem.english}\n    {problem.chinese}" for problem in problems]
-    return "\n".join(lines)
-
-
 def check(settings: Settings, prefix: str = "WX_MP_") -> list[Problem]:
-    """Return what is wrong with the settings. No problem holds a value."""
-    found = [
-        ("appid", _check_appid(settings)),
-        ("token", _check_token(settings)),
-        ("aes_key", _check_aes_key(settings.aes_key)),
-        ("aes_key_old", _check_aes_key_old(settings)),
-        ("mode", _check_mode(settings)),
-        ("path", _check_path(settings.path)),
-        ("store", _check_store(settings.store)),
-        ("port", _between(settings.port, 0, 65535)),
-        ("window", _between(settings.window, 0, 86400)),
-        ("max_body", _between(settings.max_body, 1024, 16 * 1024 * 1024)),
-        ("tries", _between(settings.tries, 1, 4)),
-        *((name, _between(getattr(settings, name), 1, 100_000)) for name in ("max_held", "max_jobs", "max_queued")),
-        ("breaker", _between(settings.breaker, 0, 1_000_000)),
-        *((name, _positive(getattr(settings, name))) for name in POSITIVE),
-        ("hang_up", _check_times(settings)),
-    ]
-    return [Problem(prefix + name.upper(), *words) for name, words in found if words]
+    """Return what is wrong with the settings: of each one the first cause. No problem holds a value."""
+    found: dict[str, Problem] = {}
+    for name, english, chinese in chain(_mistakes(settings), _over_limits(settings)):
+        found.setdefault(name, Problem(prefix + name.upper(), english, chinese))
+    return list(found.values())
 
 
-POSITIVE = ("hold", "hang_up", "held_after", "grace", "keep_answers", "time_scale")
-
-Words = tuple[str, str] | None
-"""What is wrong, in English and in Chinese; None for nothing."""
+_Words = Iterator[tuple[str, str, str]]
+"""Of each mistake the setting, what to do, and the same in Chinese."""
 
 
-def _check_pasted(value: str) -> Words:
+def _mistakes(s: Settings) -> _Words:
+    if s.aes_key and not s.appid:
+        english = "is missing; it is needed with an EncodingAESKey (the settings page shows it as AppID)"
+        chinese = "缺少 AppID：使用 EncodingAESKey 时必填，见公众平台「设置与开发 → 基本配置」的开发者ID(AppID)"
+        yield "appid", english, chinese
+    yield from _pasted("appid", s.appid)
+    if s.appid.startswith("gh_"):
+        english = "is the account's original ID (gh_...); the AppID begins with wx"
+        yield "appid", english, "这是原始ID（gh_ 开头），AppID 以 wx 开头"
+    if re.fullmatch(r"[0-9a-fA-F]{32}", s.appid):
+        english = "looks like the AppSecret; the AppID begins with wx"
+        yield "appid", english, "这像是 AppSecret，AppID 以 wx 开头；AppSecret 请勿外泄"
+    if re.search(r"[^\w-]", s.appid, re.ASCII):
+        yield "appid", "holds characters that no AppID has", "含有 AppID 不会有的字符"
+    if not s.token:
+        english = "is missing; wx-mp-svr keygen makes one, the same is entered in the account's server settings"
+        yield "token", english, "缺少 Token：用 wx-mp-svr keygen 生成，与公众平台「服务器配置」里的令牌(Token)一致"
+    yield from _pasted("token", s.token)
+    if not re.fullmatch(r"[A-Za-z0-9]{3,32}", s.token):
+        yield "token", "must be 3 to 32 letters and digits", "必须是 3-32 位字母或数字"
+    yield from _mistakes_in_key("aes_key", s.aes_key)
+    if s.aes_key_old and not s.aes_key:
+        english = "is set, but AES_KEY is missing: the old key only helps out a new one"
+        yield "aes_key_old", english, "设置了旧密钥，却缺少 AES_KEY"
+    yield from _mistakes_in_key("aes_key_old", s.aes_key_old)
+    if s.mode not in ("plain", "compatible", "safe"):
+        chinese = "必须是 plain（明文）、compatible（兼容）或 safe（安全）"
+        yield "mode", "must be plain, compatible or safe", chinese
+    if s.mode == "plain" and s.aes_key:
+        chinese = "是 plain（明文），却设置了 AES_KEY：请去掉其中一个"
+        yield "mode", "is plain, but an AES key is set; remove one of the two", chinese
+    if s.mode != "plain" and not s.aes_key:
+        yield "mode", f"is {s.mode}, but AES_KEY is missing", f"是 {s.mode}，但缺少 AES_KEY（EncodingAESKey）"
+    if not re.fullmatch(r"/[!-~]*", s.path) or re.search("[?#<>]", s.path):
+        yield "path", "must begin with / and hold neither ? nor #", "必须以 / 开头，不含 ? 和 #"
+    if isinstance(s.store, str) and s.store and not re.match(r"memory:|sqlite:.|rediss?://.|unix://.", s.store):
+        english = "must be memory:, sqlite:PATH or redis://HOST:PORT/DATABASE"
+        yield "store", english, "应为 memory:、sqlite:路径 或 redis://主机:端口/库号"
+    if not 0 < s.hold < 5 < s.hang_up < 6:
+        english = "must come after WeChat's 5 seconds, and hold before them (hold < 5 < hang_up < 6)"
+        yield "hang_up", english, "必须晚于微信的 5 秒，hold 则必须早于 5 秒（hold < 5 < hang_up < 6）"
+
+
+def _pasted(name: str, value: str) -> _Words:
     """Find what goes wrong when a value is copied from a web page or a chat."""
     if value != value.strip():
-        return "has blanks around it; remove them", "前后有空格或换行：请去掉"
-    if value[:1] in "\"'“”‘’" or value[-1:] in "\"'“”‘’":
-        return "has quotation marks around it; remove them", "前后有引号：请去掉"
+        yield name, "has blanks around it; remove them", "前后有空格或换行：请去掉"
+    if value != value.strip("\"'“”‘’"):
+        yield name, "has quotation marks around it; remove them", "前后有引号：请去掉"
     if not value.isascii():
-        return "holds full-width or Chinese characters; type it in half-width letters", "含有全角或中文字符：请改用半角"
-    return None
+        english = "holds full-width or Chinese characters; type it in half-width letters"
+        yield name, english, "含有全角或中文字符：请改用半角"
 
 
-def _check_appid(settings: Settings) -> Words:
-    appid = settings.appid
-    if not appid:
-        if settings.aes_key:
-            return (
-                "is missing; it is needed with an EncodingAESKey (the settings page shows it as AppID)",
-                "缺少 AppID：使用 EncodingAESKey 时必填，见公众平台「设置与开发 → 基本配置」的开发者ID(AppID)",
-            )
-        return None
-    if words := _check_pasted(appid):
-        return words
-    if appid.startswith("gh_"):
-        return (
-            "is the account's original ID (gh_...); the AppID begins with wx",
-            "这是原始ID（gh_ 开头），AppID 以 wx 开头",
-        )
-    if re.fullmatch(r"[0-9a-fA-F]{32}", appid):
-        return (
-            "looks like the AppSecret; the AppID begins with wx",
-            "这像是 AppSecret，AppID 以 wx 开头；AppSecret 请勿外泄",
-        )
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", appid):
-        return "holds characters that no AppID has", "含有 AppID 不会有的字符"
-    return None
-
-
-def _check_token(settings: Settings) -> Words:
-    token = settings.token
-    if not token:
-        return (
-            "is missing; take the Token of the account's server settings, or make one up there",
-            "缺少 Token：请填写公众平台「服务器配置」里的令牌(Token)",
-        )
-    if words := _check_pasted(token):
-        return words
-    if not re.fullmatch(r"[A-Za-z0-9]{3,32}", token):
-        return "must be 3 to 32 letters and digits", "必须是 3-32 位字母或数字"
-    return None
-
-
-def _check_aes_key(key: str) -> Words:
-    if not key:
-        return None
-    if words := _check_pasted(key):
-        return words
+def _mistakes_in_key(name: str, key: str) -> _Words:
+    yield from _pasted(name, key)
     if len(key) == 44 and key.endswith("="):
-        return "has 44 characters; leave out the = at its end", "有 44 个字符：请去掉末尾的 ="
-    try:
-        key_of(key)
-    except ConfigError:
-        return (
-            f"has {len(key)} characters, or some that are not Base64; an EncodingAESKey has exactly 43 (A-Z a-z 0-9)",
-            f"长度 {len(key)} 或字符不对：EncodingAESKey 是 43 位字母或数字",
+        yield name, "has 44 characters; leave out the = at its end", "有 44 个字符：请去掉末尾的 ="
+    if key and not re.fullmatch(r"[A-Za-z0-9+/]{43}", key):
+        english = (
+            f"has {len(key)} characters, or some that are not Base64; an EncodingAESKey has exactly 43 (A-Z a-z 0-9)"
         )
-    return None
+        yield name, english, f"长度 {len(key)} 或字符不对：EncodingAESKey 是 43 位字母或数字"
 
 
-def _check_aes_key_old(settings: Settings) -> Words:
-    if settings.aes_key_old and not settings.aes_key:
-        return "is set, but AES_KEY is missing: the old key only helps out a new one", "设置了旧密钥，却缺少 AES_KEY"
-    return _check_aes_key(settings.aes_key_old)
-
-
-def _check_mode(settings: Settings) -> Words:
-    if settings.mode not in ("plain", "compatible", "safe"):
-        return "must be plain, compatible or safe", "必须是 plain（明文）、compatible（兼容）或 safe（安全）"
-    if settings.mode == "plain" and settings.aes_key:
-        return (
-            "is plain, but an AES key is set; remove one of the two",
-            "是 plain（明文），却设置了 AES_KEY：请去掉其中一个",
-        )
-    if settings.mode != "plain" and not settings.aes_key:
-        return f"is {settings.mode}, but AES_KEY is missing", f"是 {settings.mode}，但缺少 AES_KEY（EncodingAESKey）"
-    return None
-
-
-def _check_path(path: str) -> Words:
-    if not re.fullmatch(r"/[!-~]*", path) or any(mark in path for mark in "?#<>"):
-        return "must begin with / and hold neither ? nor #", "必须以 / 开头，不含 ? 和 #"
-    return None
-
-
-def _check_store(store: Any) -> Words:
-    if isinstance(store, str) and store and not re.match(r"memory:|sqlite:.|rediss?://.|unix://.", store):
-        return (
-            "must be memory:, sqlite:PATH or redis://HOST:PORT/DATABASE",
-            "应为 memory:、sqlite:路径 或 redis://主机:端口/库号",
-        )
-    return None
-
-
-def _check_times(settings: Settings) -> Words:
-    if all(isinstance(value, int | float) for value in (settings.hold, settings.hang_up)) and (
-        not 0 < settings.hold < 5 < settings.hang_up < 6
-    ):
-        return (
-            "must come after WeChat's 5 seconds, and hold before them (hold < 5 < hang_up < 6)",
-            "必须晚于微信的 5 秒，hold 则必须早于 5 秒（hold < 5 < hang_up < 6）",
-        )
-    return None
-
-
-def _positive(value: Any) -> Words:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-        return "must be a number above 0", "必须是大于 0 的数字"
-    return None
-
-
-def _between(value: Any, low: int, high: int) -> Words:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        return f"must be a whole number from {low} to {high}", f"必须是 {low} 到 {high} 之间的整数"
-    return None
+def _over_limits(settings: Settings) -> _Words:
+    """Look at every number, all of which have limits; times are above 0."""
+    for f in fields(settings):
+        value = getattr(settings, f.name)
+        low, high = f.metadata["limits"] or (0, 0)
+        if high and not low <= value <= high:
+            yield f.name, f"must be a whole number from {low} to {high}", f"必须是 {low} 到 {high} 之间的整数"
+        elif type(f.default) is float and not 0 < value < 1e9:
+            yield f.name, "must be a number above 0", "必须是大于 0 的数字"

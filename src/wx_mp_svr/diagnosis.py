@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from .testing import DEADLINE_SECONDS, FakeWeChat, Mode, Result, Try
 SETTINGS_WRONG, BOT_WRONG, NOT_REACHABLE = 2, 3, 4  # exit codes; 0 when all is well
 SKEW_WARNING, SKEW_ERROR = 30, 300  # seconds; a server's `window` is 300
 CERTIFICATE_DAYS = 14
+_PORTS = {"http": 80, "https": 443}
 _HTML = re.compile(rb"\s*<(!doctype html|html|head|body|div|script)", re.IGNORECASE)
 HELLO_BOT = "wx-mp-svr check"  # what the bot under test is asked
 
@@ -53,9 +55,9 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fin
     try:
         settings = config.load({}, {}, environ)
     except ConfigError as exc:
-        # What `config.explain` wrote is the one report that names every mistake of every source.
-        problems = re.findall(r"^  (\S+) .*\n    (.*)$", str(exc), re.MULTILINE)
-        return None, [Finding("error", name, cause, "改好后重启服务", SETTINGS_WRONG) for name, cause in problems]
+        return None, [
+            Finding("error", name, cause, "改好后重启服务", SETTINGS_WRONG) for name, _, cause in exc.problems
+        ]
     encrypted = f"，AppID {settings.appid}，EncodingAESKey {len(settings.aes_key)} 位" if settings.aes_key else ""
     found = f"{settings.mode} 模式，Token {len(settings.token)} 位{encrypted}"
     said = [warning.split(" / ")[-1] for warning in config.warnings(settings)]
@@ -83,7 +85,7 @@ def is_local(url: str) -> bool:
 
 def _place(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.hostname or "", parts.port or _PORTS[parts.scheme]
 
 
 def _within(seconds: float, call: Callable[[], Any]) -> Any:
@@ -137,10 +139,8 @@ def public_address(url: str, seconds: float = DEADLINE_SECONDS) -> Iterator[Find
         yield Finding("error", "公网地址", f"{private[0]} 是内网地址，微信访问不到", "换成公网域名，或用内网穿透")
     else:
         yield Finding("ok", "公网地址", addresses[0])
-    if port == {"http": 80, "https": 443}[urlsplit(url).scheme]:
-        yield Finding("ok", "端口", str(port))
-    else:
-        yield Finding("error", "端口", f"微信只访问 80（http）和 443（https）端口，不是 {port}", "用 nginx 转发")
+    wrong = "" if port == _PORTS[urlsplit(url).scheme] else f"微信只访问 80（http）和 443（https）端口，不是 {port}"
+    yield Finding("error", "端口", wrong, "用 nginx 转发") if wrong else Finding("ok", "端口", str(port))
 
 
 _CERTIFICATES = (
@@ -173,8 +173,8 @@ def certificate(url: str, seconds: float = DEADLINE_SECONDS) -> Finding:
         return Finding("error", "HTTPS 证书", f"{cause}（{exc.verify_message}）", fix)
     except (OSError, UnicodeError) as exc:
         return Finding("error", "HTTPS 证书", f"TLS 握手失败（{type(exc).__name__}）", "确认这个端口上是 HTTPS 服务")
-    soon = days < CERTIFICATE_DAYS
-    return Finding("warning" if soon else "ok", "HTTPS 证书", f"证书还有 {days:.0f} 天过期", "续期证书" if soon else "")
+    level: Level = "warning" if days < CERTIFICATE_DAYS else "ok"
+    return Finding(level, "HTTPS 证书", f"证书还有 {days:.0f} 天过期", "续期证书" if level == "warning" else "")
 
 
 # -- what came back ----------------------------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ _ECHOES: tuple[tuple[Callable[[Try, bytes], bool], str, str], ...] = (
     (
         lambda t, e: bool(_HTML.match(t.reply)),
         "返回的是 HTML 网页",
-        "这个地址指向了网站而不是程序：核对路径和 nginx 的 location",
+        "这个地址是网站而不是程序：核对路径和 nginx 的 location",
     ),
     (lambda t, e: e in t.reply, "echostr 前后多了别的内容", _ECHO_BACK),
 )
@@ -251,17 +251,13 @@ def verification(attempt: Try, echostr: str, url: str, skew: float | None = None
         return Finding("ok", name, f"{attempt.elapsed:.1f} 秒内原样返回 echostr")
     words = _no_answer(attempt, url)
     if attempt.status == 403 and skew is not None and abs(skew) > SKEW_ERROR:
-        words = ("请求被拒绝：时钟相差太大，时间戳过期", "校准服务器时钟（timedatectl set-ntp true）")
+        words = "请求被拒绝：时钟相差太大，时间戳过期", "校准服务器时钟（timedatectl set-ntp true）"
     elif attempt.status == 403:
-        words = (
-            "请求被拒绝（HTTP 403）：服务器上的 Token 与这里的 WX_MP_TOKEN 不一致",
-            "两边和公众平台填同一个 Token，重启服务；若一致，再查防火墙和 nginx 的访问限制",
-        )
+        fix = "两边和公众平台填同一个 Token，重启服务；若一致，再查防火墙和 nginx 的访问限制"
+        words = "请求被拒绝（HTTP 403）：服务器上的 Token 与这里的 WX_MP_TOKEN 不一致", fix
     elif words is None:
-        words = next(
-            ((cause, fix) for look, cause, fix in _ECHOES if look(attempt, echostr.encode())),
-            (f"返回的不是 echostr，而是 {_begins(attempt.reply)}", "核对两边的 Token；" + _ECHO_BACK),
-        )
+        other = (f"返回的不是 echostr，而是 {_begins(attempt.reply)}", "核对两边的 Token；" + _ECHO_BACK)
+        words = next(((cause, fix) for look, cause, fix in _ECHOES if look(attempt, echostr.encode())), other)
     return Finding("error", name, *words)
 
 
@@ -353,9 +349,9 @@ def wechat_of(settings: Settings, url: str, **changed: Any) -> FakeWeChat:
     return FakeWeChat(url, **{**account(settings), **changed})
 
 
-def strangers(settings: Settings, url: str, time_scale: float = 1.0) -> Finding:
+def strangers(wechat: FakeWeChat) -> Finding:
     """Ask and push with a wrong Token: whoever gets an answer can play WeChat."""
-    stranger = wechat_of(settings, url, token=secrets.token_hex(16), tries=1, time_scale=time_scale)
+    stranger = replace(wechat, token=secrets.token_hex(16), tries=1)
     name, fix = "拒绝错误的签名", "先验证 signature / msg_signature，不对就返回 403"
     echostr = str(10**18 + secrets.randbelow(10**18))
     if echostr.encode() in stranger.verify_url(echostr).reply:
@@ -380,20 +376,20 @@ def check(settings: Settings, url: str, *, time_scale: float = 1.0) -> Iterator[
     attempt = wechat.verify_url(echostr)
     skew = clock_skew(attempt, time.time())
     verified = verification(attempt, echostr, url, skew)
-    if attempt.status == 404 and (better := _other_slash(settings, url, time_scale)):
+    if attempt.status == 404 and (better := _other_slash(wechat)):
         verified = verified._replace(cause="URL 末尾多了或少了斜杠（HTTP 404）", fix=f"公众平台的 URL 改成 {better}")
     yield verified
     if skew is not None:
         yield clock(skew)
     if attempt.status != 200 or echostr.encode() not in attempt.reply:
         return  # the rest would fail for the same reason
-    yield strangers(settings, url, time_scale)
-    plain = wechat_of(settings, url, mode="plain", tries=1, time_scale=time_scale)
+    yield strangers(wechat)
+    plain = replace(wechat, mode="plain", tries=1)
     yield message(wechat.send_text(HELLO_BOT), settings.mode, url, lambda: plain.send_text(HELLO_BOT).type != "fault")
 
 
-def _other_slash(settings: Settings, url: str, time_scale: float) -> str:
+def _other_slash(wechat: FakeWeChat) -> str:
     """Return the URL with a slash more or less at its end if that one is right."""
-    head, mark, query = url.partition("?")
+    head, mark, query = wechat.target.partition("?")
     other = (head.removesuffix("/") if head.endswith("/") else head + "/") + mark + query
-    return other if wechat_of(settings, other, time_scale=time_scale).verify_url().good else ""
+    return other if replace(wechat, target=other).verify_url().good else ""

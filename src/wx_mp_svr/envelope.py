@@ -6,8 +6,7 @@ this package. Knows nothing of HTTP, clocks or message kinds.
 
 import logging
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from . import signature, xmlio
@@ -18,7 +17,6 @@ log = logging.getLogger("wx_mp_svr")
 
 Mode = Literal["plain", "compatible", "safe"]
 
-_PARAMS = ("signature", "timestamp", "nonce", "msg_signature", "encrypt_type", "echostr")
 _TIMESTAMP = re.compile(r"[0-9]{10}", re.ASCII)
 # The two elements that WeChat sends in safe mode.
 _SAFE_BODY = re.compile(
@@ -28,8 +26,7 @@ _SAFE_BODY = re.compile(
 _NONCE = re.compile(r"[!-~]{1,128}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Params:
+class Params(NamedTuple):
     """WeChat's query parameters; "" for what was not sent."""
 
     signature: str = ""
@@ -38,6 +35,9 @@ class Params:
     msg_signature: str = ""
     encrypt_type: str = ""
     echostr: str = ""
+
+
+_PARAMS = frozenset(Params._fields)
 
 
 def read_params(query: str) -> Params:
@@ -49,14 +49,15 @@ def read_params(query: str) -> Params:
             not notice, is thereby bounded.
     """
     found: dict[str, str] = {}
+    quoted = "%" in query or "+" in query
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
-        if "%" in name:
-            name = _unquote(name)
+        if quoted:
+            name, value = _unquote(name), _unquote(value)
         if name in _PARAMS:
             if name in found:
                 raise BadParams(f"{name} is given twice")
-            found[name] = _unquote(value) if "%" in value or "+" in value else value
+            found[name] = value
     params = Params(**found)
     if not _TIMESTAMP.fullmatch(params.timestamp) or not _NONCE.fullmatch(params.nonce):
         raise BadParams("timestamp or nonce is missing or not of its form")
@@ -68,8 +69,7 @@ def _unquote(value: str) -> str:
     return unquote_to_bytes(value.replace("+", " ")).decode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(NamedTuple):
     """An opened push.
 
     Attributes:

@@ -4,6 +4,7 @@ Three branches, by who is at fault: you (`ConfigError`, `ReplyError`), the sende
 Imports nothing and knows nothing of HTTP but its numbers.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -12,7 +13,15 @@ class WxMpError(Exception):
 
 
 class ConfigError(WxMpError, ValueError):
-    """You set the server up wrongly. Raised at start, never during a push; never holds the value of a secret."""
+    """You set the server up wrongly. Raised at start, never during a push; never holds the value of a secret.
+
+    Attributes:
+        problems: Where several settings may be wrong, each one: (its name, what to do, the same in Chinese).
+    """
+
+    def __init__(self, message: str, problems: Iterable[tuple[str, str, str]] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class ReplyError(WxMpError, ValueError):
@@ -21,6 +30,10 @@ class ReplyError(WxMpError, ValueError):
 
 class StoreError(WxMpError):
     """The store cannot be reached, is full, or is too slow."""
+
+
+class SessionBusy(WxMpError):  # noqa: N818 (nobody is at fault)
+    """Another handler of the same user has kept `req.session` for too long; the user gets the busy text."""
 
 
 class Refused(WxMpError):  # noqa: N818 (it is the answer, not a fault of ours)

@@ -8,62 +8,62 @@ Throughout, times are Unix times in seconds; ids and codes are text, since they 
 count; what WeChat left out is "", None or (). Where `answerable` is "no", the event concerns the account and no user,
 or nobody would see the reply.
 """
-# ruff: noqa: RUF009 - part() gives a dataclass field that builds its default anew, which ruff cannot know
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from .req_msg import KINDS, EventReqMsg, integer, many, moment, number, part, text, whole, wire
-
-E = TypeVar("E", bound=EventReqMsg)
-
-EVENTS: dict[str, type[EventReqMsg]] = {}
-"""Which class stands for which event, by WeChat's name in lower case."""
+from .req_msg import EventReqMsg, integer, many, moment, number, part, text, whole, wire
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform  # of the type checker's own; Python has it from 3.11 on
 else:
+    dataclass_transform = lambda **_: lambda cls: cls  # noqa: E731 (only type checkers look at it)
 
-    def dataclass_transform(**_):
-        """Do nothing: only type checkers look at it."""
-        return lambda decorator: decorator
+EVENTS: dict[str, type[EventReqMsg]] = {}
+"""Which class stands for which event, by WeChat's name in lower case."""
 
 
-@dataclass_transform(
-    frozen_default=True, kw_only_default=True, field_specifiers=(wire, whole, number, moment, part, many)
-)
-def event(name: str, *, answerable: Literal["yes", "no", "?"] | None = None) -> Callable[[type[E]], type[E]]:
-    """Make a class stand for the event *name*, WeChat's word in lower case: a frozen dataclass, and a row in `KINDS`."""
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class _Table(type):
+    """Makes each class below a frozen dataclass, and a row of `EVENTS` if it says which `event` it is for."""
 
-    def register(cls: type[E]) -> type[E]:
-        if answerable is not None:
-            cls.answerable = answerable
-        cls = dataclass(frozen=True, slots=True, kw_only=True)(cls)
-        EVENTS[name] = KINDS["event", name] = cls
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], body: dict[str, Any], *, event: str = "", answerable: str = ""
+    ) -> Any:
+        if answerable:
+            body["answerable"] = answerable
+        cls: Any = super().__new__(mcs, name, bases, body)
+        if "__slots__" not in body:  # dataclass() makes the class a second time, to give it slots
+            cls = dataclass(frozen=True, slots=True, kw_only=True)(cls)
+        if event:
+            EVENTS[event] = cls
         return cls
 
-    return register
+
+class _Part(metaclass=_Table):
+    """An element with children of its own."""
+
+    __slots__ = ()
+
+
+class _Known(EventReqMsg, metaclass=_Table):
+    """An event that we know: ``event=`` is WeChat's word for it in lower case, ``answerable=`` that of `ReqMsg`."""
 
 
 # -- following, scanning, location -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _WithTicket(EventReqMsg):
+class _WithTicket(_Known, answerable="yes"):
     """What comes of a scene QR code.
 
     Attributes:
         ticket: Fetches the picture of the QR code; empty when there was none.
     """
 
-    answerable = "yes"
-
     ticket: str = wire("Ticket")
 
 
-@event("subscribe")
-class SubscribeEvent(_WithTicket):
+class SubscribeEvent(_WithTicket, event="subscribe"):
     """关注. The user followed the account, perhaps by scanning a scene QR code."""
 
     @property
@@ -73,13 +73,11 @@ class SubscribeEvent(_WithTicket):
         return self.event_key.removeprefix("qrscene_") if self.event_key.startswith("qrscene_") else ""
 
 
-@event("unsubscribe", answerable="no")
-class UnsubscribeEvent(EventReqMsg):
+class UnsubscribeEvent(_Known, event="unsubscribe", answerable="no"):
     """取消关注. WeChat requires that you delete the user's data."""
 
 
-@event("scan")
-class ScanEvent(_WithTicket):
+class ScanEvent(_WithTicket, event="scan"):
     """扫描带参数二维码（已关注）. By a user who follows already."""
 
     @property
@@ -88,8 +86,7 @@ class ScanEvent(_WithTicket):
         return self.event_key
 
 
-@event("location", answerable="no")
-class LocationEvent(EventReqMsg):
+class LocationEvent(_Known, event="location", answerable="no"):
     """上报地理位置. On entering the conversation, or every 5 seconds while in it.
 
     Attributes:
@@ -103,44 +100,36 @@ class LocationEvent(EventReqMsg):
     precision: float | None = number("Precision")
 
 
-@event("enter")
-class EnterEvent(EventReqMsg):
+class EnterEvent(_Known, event="enter"):
     """进入会话. Historic."""
 
 
 # -- the menu: `event_key` is the key of the button ------------------------------------------------------------------
 
 
-@event("click", answerable="yes")
-class ClickEvent(EventReqMsg):
+class ClickEvent(_Known, event="click", answerable="yes"):
     """点击菜单拉取消息."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _MenuView(EventReqMsg):
+class _MenuView(_Known, answerable="no"):
     """The user left for a page.
 
     Attributes:
         menu_id: Which conditional menu (个性化菜单) the button belongs to.
     """
 
-    answerable = "no"
-
     menu_id: str = wire("MenuId", "MenuID")
 
 
-@event("view")
-class ViewEvent(_MenuView):
+class ViewEvent(_MenuView, event="view"):
     """点击菜单跳转链接. `event_key` is the URL."""
 
 
-@event("view_miniprogram")
-class ViewMiniprogramEvent(_MenuView):
+class ViewMiniprogramEvent(_MenuView, event="view_miniprogram"):
     """点击菜单跳转小程序. `event_key` is the path in the mini-program."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanCodeInfo:
+class ScanCodeInfo(_Part):
     """What the scanner saw.
 
     Attributes:
@@ -152,32 +141,25 @@ class ScanCodeInfo:
     scan_result: str = wire("ScanResult")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _MenuScan(EventReqMsg):
-    answerable = "yes"
-
+class _MenuScan(_Known, answerable="yes"):
     scan_code_info: ScanCodeInfo = part("ScanCodeInfo", ScanCodeInfo)
 
 
-@event("scancode_push")
-class ScancodePushEvent(_MenuScan):
+class ScancodePushEvent(_MenuScan, event="scancode_push"):
     """扫码推事件."""
 
 
-@event("scancode_waitmsg")
-class ScancodeWaitmsgEvent(_MenuScan):
+class ScancodeWaitmsgEvent(_MenuScan, event="scancode_waitmsg"):
     """扫码推事件且弹出“消息接收中”提示框. The user's WeChat waits for your reply."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PicItem:
+class PicItem(_Part):
     """One picture."""
 
     pic_md5_sum: str = wire("PicMd5Sum")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendPicsInfo:
+class SendPicsInfo(_Part):
     """The pictures that the user chose.
 
     Attributes:
@@ -188,30 +170,23 @@ class SendPicsInfo:
     pic_list: tuple[PicItem, ...] = many("PicList/item", PicItem)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _MenuPics(EventReqMsg):
-    answerable = "yes"
-
+class _MenuPics(_Known, answerable="yes"):
     send_pics_info: SendPicsInfo = part("SendPicsInfo", SendPicsInfo)
 
 
-@event("pic_sysphoto")
-class PicSysphotoEvent(_MenuPics):
+class PicSysphotoEvent(_MenuPics, event="pic_sysphoto"):
     """弹出系统拍照发图. Each picture also arrives as an image message."""
 
 
-@event("pic_photo_or_album")
-class PicPhotoOrAlbumEvent(_MenuPics):
+class PicPhotoOrAlbumEvent(_MenuPics, event="pic_photo_or_album"):
     """弹出拍照或者相册发图. Each picture also arrives as an image message."""
 
 
-@event("pic_weixin")
-class PicWeixinEvent(_MenuPics):
+class PicWeixinEvent(_MenuPics, event="pic_weixin"):
     """弹出微信相册发图器. Each picture also arrives as an image message."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendLocationInfo:
+class SendLocationInfo(_Part):
     """The place that the user chose.
 
     Attributes:
@@ -227,8 +202,7 @@ class SendLocationInfo:
     poiname: str = wire("Poiname")
 
 
-@event("location_select", answerable="yes")
-class LocationSelectEvent(EventReqMsg):
+class LocationSelectEvent(_Known, event="location_select", answerable="yes"):
     """弹出地理位置选择器. The place also arrives as a location message."""
 
     send_location_info: SendLocationInfo = part("SendLocationInfo", SendLocationInfo)
@@ -237,8 +211,7 @@ class LocationSelectEvent(EventReqMsg):
 # -- results of sending ----------------------------------------------------------------------------------------------
 
 
-@event("templatesendjobfinish", answerable="no")
-class TemplateSendJobFinishEvent(EventReqMsg):
+class TemplateSendJobFinishEvent(_Known, event="templatesendjobfinish", answerable="no"):
     """模板消息发送结果. `msg_id` is the one that sending returned.
 
     Attributes:
@@ -248,8 +221,7 @@ class TemplateSendJobFinishEvent(EventReqMsg):
     status: str = wire("Status")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyrightCheckItem:
+class CopyrightCheckItem(_Part):
     """原创校验 of one article.
 
     Attributes:
@@ -270,8 +242,7 @@ class CopyrightCheckItem:
     need_show_reprint_source: int | None = whole("NeedShowReprintSource")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyrightCheckResult:
+class CopyrightCheckResult(_Part):
     """原创校验结果.
 
     Attributes:
@@ -283,24 +254,21 @@ class CopyrightCheckResult:
     check_state: int | None = whole("CheckState")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArticleUrlItem:
+class ArticleUrlItem(_Part):
     """Where one article of a mass message stands."""
 
     article_idx: int | None = whole("ArticleIdx")
     article_url: str = wire("ArticleUrl")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArticleUrlResult:
+class ArticleUrlResult(_Part):
     """Where the articles of a mass message stand."""
 
     count: int | None = whole("Count")
     result_list: tuple[ArticleUrlItem, ...] = many("ResultList/item", ArticleUrlItem)
 
 
-@event("masssendjobfinish", answerable="no")
-class MassSendJobFinishEvent(EventReqMsg):
+class MassSendJobFinishEvent(_Known, event="masssendjobfinish", answerable="no"):
     """群发结果. `msg_id` is the one that sending returned.
 
     Attributes:
@@ -318,24 +286,21 @@ class MassSendJobFinishEvent(EventReqMsg):
     article_url_result: ArticleUrlResult = part("ArticleUrlResult", ArticleUrlResult)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArticleDetailItem:
+class ArticleDetailItem(_Part):
     """One published article."""
 
     idx: int | None = whole("idx")
     article_url: str = wire("article_url")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArticleDetail:
+class ArticleDetail(_Part):
     """The published articles."""
 
     count: int | None = whole("count")
     item: tuple[ArticleDetailItem, ...] = many("item", ArticleDetailItem)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishEventInfo:
+class PublishEventInfo(_Part):
     """What became of a publishing job.
 
     Attributes:
@@ -352,8 +317,7 @@ class PublishEventInfo:
     fail_idx: tuple[int | None, ...] = many("fail_idx", integer)
 
 
-@event("publishjobfinish", answerable="no")
-class PublishJobFinishEvent(EventReqMsg):
+class PublishJobFinishEvent(_Known, event="publishjobfinish", answerable="no"):
     """发布结果."""
 
     publish_event_info: PublishEventInfo = part("PublishEventInfo", PublishEventInfo)
@@ -362,8 +326,7 @@ class PublishJobFinishEvent(EventReqMsg):
 # -- customer service sessions ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _KfSession(EventReqMsg):
+class _KfSession(_Known):
     """A session with a human agent.
 
     Attributes:
@@ -373,18 +336,15 @@ class _KfSession(EventReqMsg):
     kf_account: str = wire("KfAccount")
 
 
-@event("kf_create_session")
-class KfCreateSessionEvent(_KfSession):
+class KfCreateSessionEvent(_KfSession, event="kf_create_session"):
     """客服接入会话."""
 
 
-@event("kf_close_session")
-class KfCloseSessionEvent(_KfSession):
+class KfCloseSessionEvent(_KfSession, event="kf_close_session"):
     """客服关闭会话."""
 
 
-@event("kf_switch_session")
-class KfSwitchSessionEvent(EventReqMsg):
+class KfSwitchSessionEvent(_Known, event="kf_switch_session"):
     """客服转接会话.
 
     Attributes:
@@ -399,85 +359,68 @@ class KfSwitchSessionEvent(EventReqMsg):
 # -- account verification: there is no user to answer ----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Verified(EventReqMsg):
+class _Verified(_Known, answerable="no"):
     """A verification that holds, or held.
 
     Attributes:
         expired_time: Until when.
     """
 
-    answerable = "no"
-
     expired_time: int | None = moment("ExpiredTime")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _VerifyFailed(EventReqMsg):
-    answerable = "no"
-
+class _VerifyFailed(_Known, answerable="no"):
     fail_time: int | None = moment("FailTime")
     fail_reason: str = wire("FailReason")
 
 
-@event("qualification_verify_success")
-class QualificationVerifySuccessEvent(_Verified):
+class QualificationVerifySuccessEvent(_Verified, event="qualification_verify_success"):
     """资质认证成功."""
 
 
-@event("qualification_verify_fail")
-class QualificationVerifyFailEvent(_VerifyFailed):
+class QualificationVerifyFailEvent(_VerifyFailed, event="qualification_verify_fail"):
     """资质认证失败."""
 
 
-@event("naming_verify_success")
-class NamingVerifySuccessEvent(_Verified):
+class NamingVerifySuccessEvent(_Verified, event="naming_verify_success"):
     """名称认证成功."""
 
 
-@event("naming_verify_fail")
-class NamingVerifyFailEvent(_VerifyFailed):
+class NamingVerifyFailEvent(_VerifyFailed, event="naming_verify_fail"):
     """名称认证失败."""
 
 
-@event("annual_renew")
-class AnnualRenewEvent(_Verified):
+class AnnualRenewEvent(_Verified, event="annual_renew"):
     """年审通知. The verification has to be renewed before `expired_time`."""
 
 
-@event("verify_expired")
-class VerifyExpiredEvent(_Verified):
+class VerifyExpiredEvent(_Verified, event="verify_expired"):
     """认证过期失效通知."""
 
 
-@event("wx_verify_pay_succ", answerable="no")
-class WxVerifyPaySuccEvent(EventReqMsg):
+class WxVerifyPaySuccEvent(_Known, event="wx_verify_pay_succ", answerable="no"):
     """小程序认证: 支付完成."""
 
 
-@event("wx_verify_dispatch", answerable="no")
-class WxVerifyDispatchEvent(EventReqMsg):
+class WxVerifyDispatchEvent(_Known, event="wx_verify_dispatch", answerable="no"):
     """小程序认证: 派单给审核机构."""
 
 
-@event("wx_verify_refill", answerable="no")
-class WxVerifyRefillEvent(EventReqMsg):
+class WxVerifyRefillEvent(_Known, event="wx_verify_refill", answerable="no"):
     """小程序认证: 打回重填."""
 
     refill_time: int | None = moment("RefillTime")
     refill_reason: str = wire("RefillReason")
 
 
-@event("wx_verify_fail", answerable="no")
-class WxVerifyFailEvent(EventReqMsg):
+class WxVerifyFailEvent(_Known, event="wx_verify_fail", answerable="no"):
     """小程序认证: 认证失败."""
 
 
 # -- subscription notices: WeChat wraps the list in an element of the event's own name, which tells nothing ----------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _SubscribeMsgChoice:
+class SubscribeMsgChangeItem(_Part):
     """What the user decided about one template.
 
     Attributes:
@@ -488,13 +431,7 @@ class _SubscribeMsgChoice:
     subscribe_status_string: str = wire("SubscribeStatusString")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscribeMsgChangeItem(_SubscribeMsgChoice):
-    """What the user decided about one template."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscribeMsgPopupItem(_SubscribeMsgChoice):
+class SubscribeMsgPopupItem(SubscribeMsgChangeItem):
     """What the user decided about one template, and where.
 
     Attributes:
@@ -504,8 +441,7 @@ class SubscribeMsgPopupItem(_SubscribeMsgChoice):
     popup_scene: int | None = whole("PopupScene")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscribeMsgSentItem:
+class SubscribeMsgSentItem(_Part):
     """What became of one notice.
 
     Attributes:
@@ -519,22 +455,19 @@ class SubscribeMsgSentItem:
     error_status: str = wire("ErrorStatus")
 
 
-@event("subscribe_msg_popup_event")
-class SubscribeMsgPopupEvent(EventReqMsg):
+class SubscribeMsgPopupEvent(_Known, event="subscribe_msg_popup_event"):
     """用户操作订阅通知弹窗."""
 
     list: tuple[SubscribeMsgPopupItem, ...] = many("SubscribeMsgPopupEvent/List", SubscribeMsgPopupItem)
 
 
-@event("subscribe_msg_change_event")
-class SubscribeMsgChangeEvent(EventReqMsg):
+class SubscribeMsgChangeEvent(_Known, event="subscribe_msg_change_event"):
     """用户管理订阅通知. Only refusals are pushed."""
 
     list: tuple[SubscribeMsgChangeItem, ...] = many("SubscribeMsgChangeEvent/List", SubscribeMsgChangeItem)
 
 
-@event("subscribe_msg_sent_event")
-class SubscribeMsgSentEvent(EventReqMsg):
+class SubscribeMsgSentEvent(_Known, event="subscribe_msg_sent_event"):
     """发送订阅通知结果."""
 
     list: tuple[SubscribeMsgSentItem, ...] = many("SubscribeMsgSentEvent/List", SubscribeMsgSentItem)
@@ -543,8 +476,7 @@ class SubscribeMsgSentEvent(EventReqMsg):
 # -- user authorization: WeChat's platform writes, about a user ------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _UserAuthorization(EventReqMsg):
+class _UserAuthorization(_Known, answerable="no"):
     """A user who logged in on a website or page of yours within the last 30 days.
 
     Attributes:
@@ -555,8 +487,6 @@ class _UserAuthorization(EventReqMsg):
         revoke_info: 201 address, 202 invoice, 203 card, 204 microphone, 205 name and picture, 206 location, 207 chosen
             pictures and videos, 301 everything.
     """
-
-    answerable = "no"
 
     open_id: str = wire("OpenID", "openid", "OpenId")
     union_id: str = wire("UnionID", "unionid", "UnionId")
@@ -569,26 +499,22 @@ class _UserAuthorization(EventReqMsg):
         return self.open_id or self.from_user_name
 
 
-@event("user_info_modified")
-class UserInfoModifiedEvent(_UserAuthorization):
+class UserInfoModifiedEvent(_UserAuthorization, event="user_info_modified"):
     """授权用户资料变更."""
 
 
-@event("user_authorization_revoke")
-class UserAuthorizationRevokeEvent(_UserAuthorization):
+class UserAuthorizationRevokeEvent(_UserAuthorization, event="user_authorization_revoke"):
     """授权用户资料撤回. Delete what `revoke_info` names."""
 
 
-@event("user_authorization_cancellation")
-class UserAuthorizationCancellationEvent(_UserAuthorization):
+class UserAuthorizationCancellationEvent(_UserAuthorization, event="user_authorization_cancellation"):
     """授权用户完成注销. Delete the user's data."""
 
 
 # -- guides (对话能力 / 顾问) -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuideScan:
+class GuideScan(_Part):
     """Who scanned which guide's code.
 
     Attributes:
@@ -602,20 +528,17 @@ class GuideScan:
     qrcode_info: str = wire("qrcode_info")
 
 
-@event("guide_qrcode_scan_event")
-class GuideQrcodeScanEvent(EventReqMsg):
+class GuideQrcodeScanEvent(_Known, event="guide_qrcode_scan_event"):
     """扫顾问二维码."""
 
     guide_scan_event: GuideScan = part("GuideScanEvent", GuideScan)
 
 
-@event("guide_invite_result_event")
-class GuideInviteResultEvent(EventReqMsg):
+class GuideInviteResultEvent(_Known, event="guide_invite_result_event"):
     """顾问邀请结果. WeChat does not describe its elements: see `raw`."""
 
 
-@event("add_guide_buyer_relation_event")
-class AddGuideBuyerRelationEvent(EventReqMsg):
+class AddGuideBuyerRelationEvent(_Known, event="add_guide_buyer_relation_event"):
     """顾问与客户绑定. WeChat does not describe its elements: see `raw`."""
 
 
@@ -627,12 +550,10 @@ def _truth(value: Any) -> bool | None:
     return {"true": True, "1": True, "false": False, "0": False}.get(text(value).lower())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Card(EventReqMsg):
+class _Card(_Known):
     card_id: str = wire("CardId")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _UserCard(_Card):
     """The card of one user.
 
@@ -644,20 +565,17 @@ class _UserCard(_Card):
     user_card_code: str = wire("UserCardCode")
 
 
-@event("card_pass_check", answerable="no")
-class CardPassCheckEvent(_Card):
+class CardPassCheckEvent(_Card, event="card_pass_check", answerable="no"):
     """卡券审核通过."""
 
 
-@event("card_not_pass_check", answerable="no")
-class CardNotPassCheckEvent(_Card):
+class CardNotPassCheckEvent(_Card, event="card_not_pass_check", answerable="no"):
     """卡券审核未通过."""
 
     refuse_reason: str = wire("RefuseReason")
 
 
-@event("user_get_card")
-class UserGetCardEvent(_UserCard):
+class UserGetCardEvent(_UserCard, event="user_get_card"):
     """领取卡券.
 
     Attributes:
@@ -679,8 +597,7 @@ class UserGetCardEvent(_UserCard):
     union_id: str = wire("UnionId")
 
 
-@event("user_gifting_card")
-class UserGiftingCardEvent(_UserCard):
+class UserGiftingCardEvent(_UserCard, event="user_gifting_card"):
     """转赠卡券.
 
     Attributes:
@@ -694,13 +611,11 @@ class UserGiftingCardEvent(_UserCard):
     is_chat_room: int | None = whole("IsChatRoom")
 
 
-@event("user_del_card")
-class UserDelCardEvent(_UserCard):
+class UserDelCardEvent(_UserCard, event="user_del_card"):
     """删除卡券."""
 
 
-@event("user_consume_card")
-class UserConsumeCardEvent(_UserCard):
+class UserConsumeCardEvent(_UserCard, event="user_consume_card"):
     """核销卡券.
 
     Attributes:
@@ -718,8 +633,7 @@ class UserConsumeCardEvent(_UserCard):
     outer_str: str = wire("OuterStr")
 
 
-@event("user_pay_from_pay_cell")
-class UserPayFromPayCellEvent(_UserCard):
+class UserPayFromPayCellEvent(_UserCard, event="user_pay_from_pay_cell"):
     """微信买单.
 
     Attributes:
@@ -733,20 +647,17 @@ class UserPayFromPayCellEvent(_UserCard):
     original_fee: int | None = whole("OriginalFee")
 
 
-@event("user_view_card")
-class UserViewCardEvent(_UserCard):
+class UserViewCardEvent(_UserCard, event="user_view_card"):
     """进入会员卡."""
 
     outer_str: str = wire("OuterStr")
 
 
-@event("user_enter_session_from_card")
-class UserEnterSessionFromCardEvent(_UserCard):
+class UserEnterSessionFromCardEvent(_UserCard, event="user_enter_session_from_card"):
     """从卡券进入公众号会话."""
 
 
-@event("update_member_card")
-class UpdateMemberCardEvent(_UserCard):
+class UpdateMemberCardEvent(_UserCard, event="update_member_card"):
     """会员卡内容更新.
 
     Attributes:
@@ -758,15 +669,13 @@ class UpdateMemberCardEvent(_UserCard):
     modify_balance: int | None = whole("ModifyBalance")
 
 
-@event("card_sku_remind", answerable="no")
-class CardSkuRemindEvent(_Card):
+class CardSkuRemindEvent(_Card, event="card_sku_remind", answerable="no"):
     """卡券库存报警. `from_user_name` is not a user's."""
 
     detail: str = wire("Detail")
 
 
-@event("card_pay_order", answerable="no")
-class CardPayOrderEvent(EventReqMsg):
+class CardPayOrderEvent(_Known, event="card_pay_order", answerable="no"):
     """券点流水详情."""
 
     order_id: str = wire("OrderId")
@@ -783,23 +692,19 @@ class CardPayOrderEvent(EventReqMsg):
     receipt_info: str = wire("ReceiptInfo")
 
 
-@event("submit_membercard_user_info")
-class SubmitMembercardUserInfoEvent(_UserCard):
+class SubmitMembercardUserInfoEvent(_UserCard, event="submit_membercard_user_info"):
     """会员卡激活."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Giftcard(EventReqMsg):
+class _Giftcard(_Known):
     page_id: str = wire("PageId")
     order_id: str = wire("OrderId")
 
 
-@event("giftcard_pay_done")
-class GiftcardPayDoneEvent(_Giftcard):
+class GiftcardPayDoneEvent(_Giftcard, event="giftcard_pay_done"):
     """用户购买礼品卡付款成功."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _GiftcardGiven(_Giftcard):
     """A gift card on its way.
 
@@ -810,8 +715,7 @@ class _GiftcardGiven(_Giftcard):
     is_chat_room: bool | None = wire("IsChatRoom", read=_truth, default=None)
 
 
-@event("giftcard_send_to_friend")
-class GiftcardSendToFriendEvent(_GiftcardGiven):
+class GiftcardSendToFriendEvent(_GiftcardGiven, event="giftcard_send_to_friend"):
     """用户购买后赠送.
 
     Attributes:
@@ -821,13 +725,11 @@ class GiftcardSendToFriendEvent(_GiftcardGiven):
     is_return_back: bool | None = wire("IsReturnBack", read=_truth, default=None)
 
 
-@event("giftcard_user_accept")
-class GiftcardUserAcceptEvent(_GiftcardGiven):
+class GiftcardUserAcceptEvent(_GiftcardGiven, event="giftcard_user_accept"):
     """用户领取礼品卡成功."""
 
 
-@event("card_merchant_check_result", answerable="no")
-class CardMerchantCheckResultEvent(EventReqMsg):
+class CardMerchantCheckResultEvent(_Known, event="card_merchant_check_result", answerable="no"):
     """子商户审核结果.
 
     Attributes:
@@ -842,8 +744,7 @@ class CardMerchantCheckResultEvent(EventReqMsg):
 # -- invoices --------------------------------------------------------------------------------------------------------
 
 
-@event("user_authorize_invoice")
-class UserAuthorizeInvoiceEvent(EventReqMsg):
+class UserAuthorizeInvoiceEvent(_Known, event="user_authorize_invoice"):
     """用户授权开票.
 
     Attributes:
@@ -858,8 +759,7 @@ class UserAuthorizeInvoiceEvent(EventReqMsg):
     source: str = wire("Source", "source")
 
 
-@event("update_invoice_status")
-class UpdateInvoiceStatusEvent(EventReqMsg):
+class UpdateInvoiceStatusEvent(_Known, event="update_invoice_status"):
     """发票状态更新.
 
     Attributes:
@@ -871,8 +771,7 @@ class UpdateInvoiceStatusEvent(EventReqMsg):
     code: str = wire("Code")
 
 
-@event("cloud_invoice_invoiceresult_event")
-class CloudInvoiceInvoiceresultEvent(EventReqMsg):
+class CloudInvoiceInvoiceresultEvent(_Known, event="cloud_invoice_invoiceresult_event"):
     """统一开票结果.
 
     Attributes:
@@ -885,8 +784,7 @@ class CloudInvoiceInvoiceresultEvent(EventReqMsg):
     nsrsbh: str = wire("nsrsbh")
 
 
-@event("submit_invoice_title")
-class SubmitInvoiceTitleEvent(EventReqMsg):
+class SubmitInvoiceTitleEvent(_Known, event="submit_invoice_title"):
     """用户提交发票抬头.
 
     Attributes:
@@ -906,8 +804,7 @@ class SubmitInvoiceTitleEvent(EventReqMsg):
 # -- stores (门店): they concern the account, not a user -------------------------------------------------------------
 
 
-@event("poi_check_notify", answerable="no")
-class PoiCheckNotifyEvent(EventReqMsg):
+class PoiCheckNotifyEvent(_Known, event="poi_check_notify", answerable="no"):
     """门店审核结果.
 
     Attributes:
@@ -923,32 +820,26 @@ class PoiCheckNotifyEvent(EventReqMsg):
     msg: str = wire("Msg", "msg")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _AuditInfo(EventReqMsg):
+class _AuditInfo(_Known, answerable="no"):
     """What a review found.
 
     Attributes:
         status: 1 passed, 2 pending, 3 failed.
     """
 
-    answerable = "no"
-
     audit_id: str = wire("audit_id")
     status: int | None = whole("status")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _ReasonedAuditInfo(_AuditInfo):
     reason: str = wire("reason")
 
 
-@event("apply_merchant_audit_info")
-class ApplyMerchantAuditInfoEvent(_ReasonedAuditInfo):
+class ApplyMerchantAuditInfoEvent(_ReasonedAuditInfo, event="apply_merchant_audit_info"):
     """门店小程序: 创建审核结果."""
 
 
-@event("create_map_poi_audit_info")
-class CreateMapPoiAuditInfoEvent(_AuditInfo):
+class CreateMapPoiAuditInfoEvent(_AuditInfo, event="create_map_poi_audit_info"):
     """门店小程序: 腾讯地图新建门店审核结果.
 
     Attributes:
@@ -965,24 +856,21 @@ class CreateMapPoiAuditInfoEvent(_AuditInfo):
     sh_remark: str = wire("sh_remark")
 
 
-@event("add_store_audit_info")
-class AddStoreAuditInfoEvent(_ReasonedAuditInfo):
+class AddStoreAuditInfoEvent(_ReasonedAuditInfo, event="add_store_audit_info"):
     """门店小程序: 添加门店审核结果."""
 
     is_upgrade: int | None = whole("is_upgrade")
     poiid: str = wire("poiid")
 
 
-@event("modify_store_audit_info")
-class ModifyStoreAuditInfoEvent(_ReasonedAuditInfo):
+class ModifyStoreAuditInfoEvent(_ReasonedAuditInfo, event="modify_store_audit_info"):
     """门店小程序: 修改门店审核结果."""
 
 
 # -- Wi-Fi, beacons, shop, products (mostly retired) -----------------------------------------------------------------
 
 
-@event("wificonnected")
-class WifiConnectedEvent(EventReqMsg):
+class WifiConnectedEvent(_Known, event="wificonnected"):
     """Wi-Fi 连网成功.
 
     Attributes:
@@ -996,8 +884,7 @@ class WifiConnectedEvent(EventReqMsg):
     device_no: str = wire("DeviceNo")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beacon:
+class Beacon(_Part):
     """One beacon.
 
     Attributes:
@@ -1010,16 +897,14 @@ class Beacon:
     distance: float | None = number("Distance")
 
 
-@event("shakearoundusershake")
-class ShakearoundUserShakeEvent(EventReqMsg):
+class ShakearoundUserShakeEvent(_Known, event="shakearoundusershake"):
     """摇一摇周边."""
 
     chosen_beacon: Beacon = part("ChosenBeacon", Beacon)
     around_beacons: tuple[Beacon, ...] = many("AroundBeacons/AroundBeacon", Beacon)
 
 
-@event("merchant_order")
-class MerchantOrderEvent(EventReqMsg):
+class MerchantOrderEvent(_Known, event="merchant_order"):
     """微信小店: 订单付款."""
 
     order_id: str = wire("OrderId")
@@ -1028,8 +913,7 @@ class MerchantOrderEvent(EventReqMsg):
     sku_info: str = wire("SkuInfo")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ScanProduct(EventReqMsg):
+class _ScanProduct(_Known):
     """A product's code.
 
     Attributes:
@@ -1041,7 +925,6 @@ class _ScanProduct(EventReqMsg):
     key_str: str = wire("KeyStr")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _ScanProductExt(_ScanProduct):
     """A product's code that leads further.
 
@@ -1052,13 +935,11 @@ class _ScanProductExt(_ScanProduct):
     ext_info: str = wire("ExtInfo")
 
 
-@event("user_scan_product_enter_session")
-class UserScanProductEnterSessionEvent(_ScanProductExt):
+class UserScanProductEnterSessionEvent(_ScanProductExt, event="user_scan_product_enter_session"):
     """从商品主页进入公众号会话."""
 
 
-@event("user_scan_product")
-class UserScanProductEvent(_ScanProductExt):
+class UserScanProductEvent(_ScanProductExt, event="user_scan_product"):
     """打开商品主页.
 
     Attributes:
@@ -1073,15 +954,13 @@ class UserScanProductEvent(_ScanProductExt):
     scene: int | None = whole("Scene")
 
 
-@event("user_scan_product_async")
-class UserScanProductAsyncEvent(_ScanProductExt):
+class UserScanProductAsyncEvent(_ScanProductExt, event="user_scan_product_async"):
     """商品主页: 地理位置信息异步推送."""
 
     region_code: str = wire("RegionCode")
 
 
-@event("user_scan_product_verify_action")
-class UserScanProductVerifyActionEvent(_ScanProduct):
+class UserScanProductVerifyActionEvent(_ScanProduct, event="user_scan_product_verify_action"):
     """商品审核结果.
 
     Attributes:
@@ -1095,8 +974,7 @@ class UserScanProductVerifyActionEvent(_ScanProduct):
 # -- mini-programs that share this account's URL: there is no conversation here --------------------------------------
 
 
-@event("user_enter_tempsession", answerable="no")
-class UserEnterTempsessionEvent(EventReqMsg):
+class UserEnterTempsessionEvent(_Known, event="user_enter_tempsession", answerable="no"):
     """小程序: 用户进入客服会话.
 
     Attributes:
@@ -1106,15 +984,13 @@ class UserEnterTempsessionEvent(EventReqMsg):
     session_from: str = wire("SessionFrom")
 
 
-@event("weapp_audit_success", answerable="no")
-class WeappAuditSuccessEvent(EventReqMsg):
+class WeappAuditSuccessEvent(_Known, event="weapp_audit_success", answerable="no"):
     """小程序: 代码审核通过."""
 
     succ_time: int | None = moment("SuccTime")
 
 
-@event("weapp_audit_fail", answerable="no")
-class WeappAuditFailEvent(EventReqMsg):
+class WeappAuditFailEvent(_Known, event="weapp_audit_fail", answerable="no"):
     """小程序: 代码审核不通过.
 
     Attributes:
@@ -1127,41 +1003,34 @@ class WeappAuditFailEvent(EventReqMsg):
     screen_shot: str = wire("ScreenShot")
 
 
-@event("weapp_audit_delay", answerable="no")
-class WeappAuditDelayEvent(EventReqMsg):
+class WeappAuditDelayEvent(_Known, event="weapp_audit_delay", answerable="no"):
     """小程序: 代码审核延后."""
 
     reason: str = wire("Reason")
     delay_time: int | None = moment("DelayTime")
 
 
-@event("wxa_nickname_audit", answerable="no")
-class WxaNicknameAuditEvent(EventReqMsg):
+class WxaNicknameAuditEvent(_Known, event="wxa_nickname_audit", answerable="no"):
     """小程序: 名称审核结果. For its elements see `raw`, here and in the next four."""
 
 
-@event("wxa_category_audit", answerable="no")
-class WxaCategoryAuditEvent(EventReqMsg):
+class WxaCategoryAuditEvent(_Known, event="wxa_category_audit", answerable="no"):
     """小程序: 类目审核结果."""
 
 
-@event("wxa_privacy_apply", answerable="no")
-class WxaPrivacyApplyEvent(EventReqMsg):
+class WxaPrivacyApplyEvent(_Known, event="wxa_privacy_apply", answerable="no"):
     """小程序: 隐私接口审核结果."""
 
 
-@event("wxa_appeal_record", answerable="no")
-class WxaAppealRecordEvent(EventReqMsg):
+class WxaAppealRecordEvent(_Known, event="wxa_appeal_record", answerable="no"):
     """小程序: 申诉记录."""
 
 
-@event("wxa_illegal_record", answerable="no")
-class WxaIllegalRecordEvent(EventReqMsg):
+class WxaIllegalRecordEvent(_Known, event="wxa_illegal_record", answerable="no"):
     """小程序: 违规记录."""
 
 
-@event("wxa_media_check", answerable="no")
-class WxaMediaCheckEvent(EventReqMsg):
+class WxaMediaCheckEvent(_Known, event="wxa_media_check", answerable="no"):
     """小程序: 多媒体内容安全检测结果.
 
     Attributes:
@@ -1180,8 +1049,7 @@ class WxaMediaCheckEvent(EventReqMsg):
 # -- the debugging tool ----------------------------------------------------------------------------------------------
 
 
-@event("debug_demo")
-class DebugDemoEvent(EventReqMsg):
+class DebugDemoEvent(_Known, event="debug_demo"):
     """调试工具的示例事件."""
 
     debug_str: str = wire("debug_str")

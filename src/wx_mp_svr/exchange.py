@@ -7,13 +7,13 @@ No Flask, no clock, no global: read it and you have read the program.
 
 import logging
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import xmlio
 from .background import Background
 from .envelope import Envelope, Params, read_params
 from .errors import ClockSkew, Refused, TooLarge
-from .req_msg import read_msg
+from .kinds import read_msg
 
 log = logging.getLogger("wx_mp_svr")
 
@@ -23,8 +23,7 @@ XML = "text/xml; charset=utf-8"
 HELLO = "微信公众号服务运行正常。此地址供微信服务器回调，请填写到公众平台「服务器配置」的 URL 中。\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What goes back over HTTP."""
 
     status: int

@@ -37,17 +37,25 @@ def in_front_of(
         if environ["PATH_INFO"] not in paths or environ["REQUEST_METHOD"] not in ("POST", "GET"):
             return inner(environ, start_response)
         try:
-            answer = answer_of(environ, lambda limit: read_body(get_input_stream(environ), limit))
+            answer = answer_of(environ, lambda limit: _body_of(environ, limit))
         except HTTPException:  # the sender has hung up
             answer = FORBIDDEN
         except Exception:
             log.exception("a bug of wx-mp-svr")
             answer = Answer(500, b"internal server error")
-        headers = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body)), **HEADERS}
-        start_response(STATUS_LINES[answer.status], list(headers.items()))
+        headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))), *HEADERS.items()]
+        start_response(STATUS_LINES[answer.status], headers)
         return [answer.body]
 
     return wsgi
+
+
+def _body_of(environ: dict[str, Any], limit: int) -> bytes:
+    length = environ.get("CONTENT_LENGTH") or ""
+    if length.isascii() and length.isdigit() and len(length) < 10 and "HTTP_TRANSFER_ENCODING" not in environ:
+        # A body that ends early is an incomplete packet, which is refused like any other.
+        return read_body(environ["wsgi.input"], min(int(length), limit))
+    return read_body(get_input_stream(environ), limit)
 
 
 def read_body(stream: Any, limit: int) -> bytes:

@@ -4,26 +4,35 @@ A message in, a reply object out. Knows nothing of threads, stores or XML.
 """
 
 import logging
-from collections.abc import Callable
+import re
 from typing import Any
 
 from .errors import ConfigError, ReplyError
-from .events import SubscribeEvent
 from .req_msg import EventReqMsg, ReqMsg
+from .routes import Found, Handler, Routes, check_call, place, title
 from .rsp_msg import Article, EmptyRspMsg, NewsRspMsg, RspMsg, TextRspMsg
 
 log = logging.getLogger("wx_mp_svr")
 
-Handler = Callable[..., Any]
-"""Takes the message and returns what `as_reply` accepts; a ``def`` or an ``async def``."""
-
-NAMES = ("on_message", "on_subscribe", "on_event", "on_error", "on_late_reply")
+NAMES = {
+    "on_message": ("req",),
+    "on_subscribe": ("event",),
+    "on_event": ("event",),
+    "on_error": ("exc", "req"),
+    "on_late_reply": ("req", "reply"),
+}
+"""The handlers that are not routes, and what each is called with."""
 
 
 class Handlers:
-    """The user's handlers of one account."""
+    """The user's handlers of one account.
+
+    Attributes:
+        routes: Asked before the handlers for everything.
+    """
 
     def __init__(self) -> None:
+        self.routes = Routes()
         self._given: dict[str, Handler] = {}
         self._unheard: set[str] = set()
 
@@ -31,23 +40,27 @@ class Handlers:
         """Set a handler.
 
         Raises:
-            ConfigError: There is one already: of two only one could answer, and it would not be clear which.
+            ConfigError: It cannot be called with what it will get; or there is one already: of two only one could answer,
+                and it would not be clear which.
         """
-        if not callable(handler):
-            raise ConfigError(f"{name} must be a function, not {type(handler).__name__}")
+        check_call(name, handler, *NAMES[name])
         if name in self._given:
-            raise ConfigError(f"{name} is given twice: {title(self._given[name])} and {title(handler)}; keep one")
+            raise ConfigError(f"{name} is given twice, keep one: {place(self._given[name])} and {place(handler)}")
         self._given[name] = handler
 
-    def find(self, req: ReqMsg) -> Handler | None:
+    def find(self, req: ReqMsg) -> Found | None:
         """Return the handler for *req*, None when nobody wants it (it is acknowledged then)."""
-        if not isinstance(req, EventReqMsg):
-            return self._given.get("on_message")
-        if isinstance(req, SubscribeEvent) and "on_subscribe" in self._given:
-            return self._given["on_subscribe"]
-        if "on_event" not in self._given:
-            self._tell_unheard(req)
-        return self._given.get("on_event")
+        if (found := self.routes.find(req)) is not None:
+            return found
+        name = "on_message"
+        if isinstance(req, EventReqMsg):
+            name = "on_event"
+            if req.event.lower() == "subscribe" and "on_subscribe" in self._given:
+                name = "on_subscribe"
+            elif name not in self._given:
+                self._tell_unheard(req)
+        handler = self._given.get(name)
+        return Found(handler, {}) if handler is not None else None
 
     @property
     def on_error(self) -> Handler | None:
@@ -62,25 +75,18 @@ class Handlers:
     def _tell_unheard(self, req: EventReqMsg) -> None:
         """Show, once per kind, the handler that would hear this event."""
         kind = type(req).__name__
-        if kind in self._unheard or isinstance(req, SubscribeEvent):
+        if kind in self._unheard or req.event.lower() == "subscribe":
             return
         self._unheard.add(kind)
         log.info(
             "no handler for the event %.64r, acknowledged; to hear it:\n\n"
-            "    from wx_mp_svr import %s\n\n"
-            "    @server.on_event\n"
-            "    def on_event(event):\n"
-            "        if isinstance(event, %s):\n"
-            "            ...\n",
+            "    @server.event(%.64r)\n"
+            "    def %s(event):\n"
+            "        ...\n",
             req.event,
-            kind,
-            kind,
+            req.event,
+            re.sub(r"\W", "_", f"on_{req.event}", flags=re.ASCII).lower()[:40],
         )
-
-
-def title(handler: Handler) -> str:
-    """Name a handler in a message to its author."""
-    return str(getattr(handler, "__qualname__", None) or type(handler).__qualname__)
 
 
 def as_reply(result: Any, handler: Handler) -> RspMsg:

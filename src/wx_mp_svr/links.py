@@ -6,12 +6,15 @@ Knows nothing of handlers, waiting or HTTP.
 
 import hashlib
 import re
+import time
 from typing import NamedTuple
 from urllib.parse import quote
 
 from .config import Settings
 from .req_msg import ReqMsg, TextReqMsg
 from .store import Store
+
+OFFERS = "offers"  # stands in the store when some answer has not been fetched
 
 _ID = re.compile(r"wxmp-([0-9]{1,9})(?:-([0-9]{1,4}))?", re.ASCII)
 # Bare Chinese works in a link; these would end the attribute or the parameter.
@@ -36,6 +39,8 @@ class Links:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
+        self._offered = False  # whether any user of any account may have an offer
+        self._look_at = 0.0  # when to look again, monotonic
         words = re.escape(settings.fetch_words)
         self._words = re.compile(rf"\s*{words}\s*([0-9]{{1,9}})(?:-([0-9]{{1,4}}))?\s*", re.ASCII)
 
@@ -74,6 +79,8 @@ class Links:
     def offer(self, req: ReqMsg, number: int) -> None:
         """Remember that an answer is ready which the user has not seen."""
         self._store.set(f"{_user(req)}:ready", number, self._settings.keep_answers)
+        self._store.set(OFFERS, 1, self._settings.keep_answers)
+        self._offered = True
 
     def fetched(self, req: ReqMsg, number: int) -> None:
         """Forget it: the user has seen it."""
@@ -82,7 +89,11 @@ class Links:
 
     def take_offer(self, req: ReqMsg) -> int | None:
         """Return the number of an answer that waits for this user, and mention it only this once."""
-        number = self._store.get(f"{_user(req)}:ready")
+        now = time.monotonic()
+        if now >= self._look_at:  # once a second for all users: an offer is rare, and each reply would ask for one
+            self._look_at = now + self._settings.beat
+            self._offered = self._store.get(OFFERS) is not None
+        number = self._store.get(f"{_user(req)}:ready") if self._offered else None
         if number is None:
             return None
         self._store.delete(f"{_user(req)}:ready")
@@ -90,4 +101,5 @@ class Links:
 
 
 def _user(req: ReqMsg) -> str:
-    return "u:" + hashlib.sha256(repr([req.to_user_name, req.from_user_name]).encode()).hexdigest()[:32]
+    identity = repr([req.to_user_name, req.from_user_name]).encode()
+    return "u:" + hashlib.blake2b(identity, digest_size=16).hexdigest()

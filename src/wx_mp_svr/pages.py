@@ -27,12 +27,7 @@ def cut(text: str, limit: int) -> int:
     end = len(text.encode()[:limit].decode(errors="ignore"))
     if end == len(text):
         return end
-    for place in _PLACES:
-        found = [match.end() for match in place.finditer(text, end // 2, end)]
-        for position in reversed(found):
-            if _may_cut(text, position):
-                return position
-    return _last_boundary(text, end)
+    return _natural_place(text, end // 2, end) or _last_boundary(text, end)
 
 
 def settled(text: str) -> int:
@@ -40,16 +35,17 @@ def settled(text: str) -> int:
 
     What is left out may yet grow into something else (a link, an emoji cluster); 0 when there is nothing to show.
     """
+    place = _natural_place(text, len(text) // 3, len(text))
+    return place or (_last_boundary(text, len(text) - 1) if len(text) > 1 else 0)
+
+
+def _natural_place(text: str, start: int, end: int) -> int:
+    """Return the last of the most natural places; 0 where there is none."""
     for place in _PLACES:
-        found = [match.end() for match in place.finditer(text, len(text) // 3)]
-        for position in reversed(found):
-            if _may_cut(text, position):
+        for position in reversed([match.end() for match in place.finditer(text, start, end)]):
+            if not _inside_link(text, position) and not _inside_cluster(text, position):
                 return position
-    return _last_boundary(text, len(text) - 1) if len(text) > 1 else 0
-
-
-def _may_cut(text: str, position: int) -> bool:
-    return not _inside_link(text, position) and not _inside_cluster(text, position)
+    return 0
 
 
 def _last_boundary(text: str, end: int) -> int:

@@ -1,4 +1,4 @@
-"""What users send: the seven ordinary messages, the general message, and the table of kinds.
+"""What users send: the seven ordinary messages, the general message, and the general event.
 
 Fields (a dict, from `xmlio`) in, a frozen dataclass out. Everything is read once, here, and leniently: WeChat sends
 placeholders where numbers belong, and new kinds without asking. What is missing or unreadable is None (text: ""), and
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar
 
-from .errors import BadXml
+from .sessions import Session
 
 Fields = Mapping[str, Any]
 """Elements by name, as xmlio reads them: text is str, children are a dict, repeated elements are a list."""
@@ -29,6 +29,8 @@ _SECONDS = re.compile(r"[0-9]{1,11}", re.ASCII)
 
 def verbatim(value: Any) -> str:
     """Read text as it came, blanks included; of a repeated element the first, of one with children its own text."""
+    if isinstance(value, str):  # nearly always, and an abstract class like Mapping is slow to ask
+        return value
     while isinstance(value, list):
         value = value[0] if value else ""
     if isinstance(value, Mapping):
@@ -38,7 +40,7 @@ def verbatim(value: Any) -> str:
 
 def text(value: Any) -> str:
     """Read text without the white space around it: WeChat's card events have some outside their CDATA."""
-    return verbatim(value).strip()
+    return (value if isinstance(value, str) else verbatim(value)).strip()
 
 
 def integer(value: Any) -> int | None:
@@ -144,8 +146,27 @@ def build(cls: type[T], fields: Fields, **extra: Any) -> T:
 # -- the messages ----------------------------------------------------------------------------------------------------
 
 
+class _WithSession:
+    """Holds the session beside the fields: it is no part of the message."""
+
+    __slots__ = ("_session",)
+    _session: Session
+
+    @property
+    def session(self) -> Session:
+        """What the bot remembers of this user: a dict of JSON values, see `Session`.
+
+        Raises:
+            RuntimeError: Outside of a handler.
+        """
+        try:
+            return self._session
+        except AttributeError:
+            raise RuntimeError("req.session is there in handlers only") from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReqMsg:
+class ReqMsg(_WithSession):
     """What every push carries, whatever its kind. Also stands for kinds that we do not know yet.
 
     Attributes:
@@ -172,6 +193,11 @@ class ReqMsg:
     def openid(self) -> str:
         """The user's OpenID."""
         return self.from_user_name
+
+
+def bind_session(req: ReqMsg, session: Session) -> None:
+    """Give a message its session, before a handler gets the message."""
+    object.__setattr__(req, "_session", session)  # a message is frozen, and nothing of the message changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,41 +317,14 @@ class EventReqMsg(ReqMsg):
     event_key: str = wire("EventKey")
 
 
-KINDS: dict[tuple[str, str], type[ReqMsg]] = {
-    # (MsgType, Event), both in lower case: WeChat mixes cases, and its test tools differ again.
-    ("text", ""): TextReqMsg,
-    ("image", ""): ImageReqMsg,
-    ("voice", ""): VoiceReqMsg,
-    ("video", ""): VideoReqMsg,
-    ("shortvideo", ""): ShortVideoReqMsg,
-    ("location", ""): LocationReqMsg,
-    ("link", ""): LinkReqMsg,
-    ("file", ""): FileReqMsg,
-    ("event", ""): EventReqMsg,
+KINDS: dict[str, type[ReqMsg]] = {
+    "text": TextReqMsg,
+    "image": ImageReqMsg,
+    "voice": VoiceReqMsg,
+    "video": VideoReqMsg,
+    "shortvideo": ShortVideoReqMsg,
+    "location": LocationReqMsg,
+    "link": LinkReqMsg,
+    "file": FileReqMsg,
 }
-"""Which class stands for which push. `events` adds its rows."""
-
-
-def read_msg(fields: Fields) -> ReqMsg | None:
-    """Build the message that *fields* describe.
-
-    Returns:
-        The typed message; a general one for a kind that we do not know; None when WeChat left out who sends what to whom
-        (MsgType, FromUserName or ToUserName missing or empty): there is nothing to answer then. Component notices and
-        the container probe have none of the three and are general events.
-
-    Raises:
-        BadXml: One of the three stands twice or has children, so that two readers could see two different users.
-    """
-    identity = [fields.get(element, "") for element in ("MsgType", "FromUserName", "ToUserName")]
-    if not all(isinstance(value, str) for value in identity):
-        raise BadXml("MsgType, FromUserName and ToUserName stand once and hold text")
-    msg_type, from_user_name, to_user_name = (value.strip() for value in identity)
-    if not msg_type:
-        return build(EventReqMsg, fields, raw=fields) if "InfoType" in fields or "action" in fields else None
-    if not from_user_name or not to_user_name:
-        return None
-    kind = msg_type.lower()
-    general = EventReqMsg if kind == "event" else ReqMsg
-    event = text(fields.get("Event")).lower() if kind == "event" else ""
-    return build(KINDS.get((kind, event), general), fields, raw=fields)
+"""Which class stands for which message, by MsgType in lower case. The events have a table of their own, `EVENTS`."""

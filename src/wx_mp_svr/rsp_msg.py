@@ -6,6 +6,7 @@ of modes, stores or handlers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, ClassVar
 
 from . import xmlio
@@ -156,7 +157,7 @@ def render(rsp: RspMsg, req: ReqMsg, *, now: int) -> str:
     cdata = xmlio.cdata
     return (
         f"<xml><ToUserName>{cdata(req.from_user_name)}</ToUserName><FromUserName>{cdata(req.to_user_name)}</FromUserName>"
-        f"<CreateTime>{now}</CreateTime><MsgType>{cdata(rsp.msg_type)}</MsgType>{xmlio.dump(rsp._elements())}</xml>"
+        f"<CreateTime>{now}</CreateTime><MsgType><![CDATA[{rsp.msg_type}]]></MsgType>{xmlio.dump(rsp._elements())}</xml>"
     )
 
 
@@ -201,7 +202,12 @@ def _check_types(rsp: RspMsg) -> None:
         if not isinstance(parts, list | tuple) or not all(isinstance(article, Article) for article in parts):
             raise ReplyError("NewsRspMsg.articles is a list of Article")
     for part in parts:
-        for field in fields(part):
-            value = getattr(part, field.name)
+        for name in _names_of(type(part)):  # type: ignore[arg-type]  # every class is hashable
+            value = getattr(part, name)
             if not isinstance(value, str):
-                raise ReplyError(f"{type(part).__name__}.{field.name} is text (str), not {type(value).__name__}")
+                raise ReplyError(f"{type(part).__name__}.{name} is text (str), not {type(value).__name__}")
+
+
+@cache
+def _names_of(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))

@@ -12,16 +12,21 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
+from contextvars import Context
+from functools import cache, partial
 from types import GeneratorType
 from typing import Any
 
 from .answers import Answers, Page, Run, page_key
 from .config import Settings
-from .errors import ReplyError
+from .errors import ReplyError, SessionBusy
 from .forking import ForkAware
-from .handlers import Handler, Handlers, as_reply, title
-from .req_msg import ReqMsg, read_msg
+from .handlers import Handlers, as_reply
+from .kinds import read_msg
+from .req_msg import ReqMsg, bind_session
+from .routes import Found, Handler, title
 from .rsp_msg import EmptyRspMsg, RspMsg, TextRspMsg, fit
+from .sessions import Session, Sessions
 from .store import Store
 from .watcher import Heartbeat, alive_key
 from .workers import Loop, Workers
@@ -77,8 +82,8 @@ class Runs(ForkAware):
         self._workers = Workers(settings.max_jobs, settings.max_queued)
         self._loop = Loop()
         self._quick: dict[Handler, bool] = {}
-        self._async: dict[Handler, bool] = {}
-        self.heartbeat = Heartbeat(store, settings.beat, lambda: bool(self.here))
+        self.heartbeat = Heartbeat(store, settings.beat, lambda: bool(self.here) or self._sessions.busy)
+        self._sessions = Sessions(store, settings, self.heartbeat)
         self.begin()
         self.watch_forks()
 
@@ -104,26 +109,24 @@ class Runs(ForkAware):
         Returns:
             The run, None when it is at work elsewhere.
         """
-        handler = self._handlers.find(req)
+        found = self._handlers.find(req)
         run = Run(key, req, arrived)
-        if handler is None:
+        if found is None:
             self._end(run, EmptyRspMsg())
             return run
         if self.runner is not None:
             return self._enqueue(run, number, self.runner)
         self._enter(run)
-        is_async = self._async.get(handler)
-        if is_async is None:
-            is_async = self._async[handler] = _is_async(handler)
-        if is_async:
+        handler, groups = found
+        if _is_async(handler):
             started = len(self.here) <= self._settings.max_jobs + self._settings.max_queued
             if started:
-                self._in_loop(run, self._call_async(run, handler))
+                self._in_loop(run, self._call_async(run, found))
         elif threaded and self._quick.get(handler) and req.answerable != "no":
             started = True
-            self._call(run, handler, req)
+            Context().run(self._call, run, handler, req, **groups)  # out of the Flask request, as in the pool
         else:
-            started = self._workers.submit(lambda: self._call(run, handler, req))
+            started = self._workers.submit(lambda: self._call(run, handler, req, **groups))
         if not started:
             self._tell_busy()
             self._end(run, self._answers.say(req, self._settings.busy_text))
@@ -162,8 +165,8 @@ class Runs(ForkAware):
     def work(self, job: Mapping[str, Any]) -> None:
         """Do a job that the runner took to a task queue; one that was done or taken over meanwhile is left alone."""
         req = read_msg(job["fields"])
-        handler = self._handlers.find(req) if req else None
-        if req is None or handler is None:
+        found = self._handlers.find(req) if req else None
+        if req is None or found is None:
             log.error("a job came for which this worker has no handler; does it load the same program?")
             return
         key, number, me = str(job["key"]), int(job["run"]), self.heartbeat.process
@@ -179,57 +182,73 @@ class Runs(ForkAware):
         run = Run(key, req, time.monotonic() - max(0.0, self._clock() - float(job["arrived"])))
         self._enter(run)
         self._store.set(mine, me, self._settings.keep_seconds)
-        if _is_async(handler):
-            self._in_loop(run, self._call_async(run, handler))
+        if _is_async(found.handler):
+            self._in_loop(run, self._call_async(run, found))
         else:
-            self._call(run, handler, req)
+            self._call(run, found.handler, req, **found.groups)
         for task in run.tasks:  # one may add another; a queue's worker may end as soon as its job returns
             task.result()
 
     # -- driving -----------------------------------------------------------------------------------------------------
 
-    def _call(self, run: Run, handler: Handler, *args: Any) -> None:
+    def _call(self, run: Run, handler: Handler, *args: Any, **groups: Any) -> None:
         """Call a handler in this thread; what turns out to be asynchronous goes on in the loop."""
         begun = time.monotonic()
+        session = self._begin_session(run.req)
         try:
             with self._context():
-                result = handler(*args)
+                result = handler(*args, **groups)
                 if isinstance(result, GeneratorType):
                     self._quick[handler] = False
                     for piece in result:
                         self._feed(run, piece, handler)
+                    session.finish()
                     self._end_of_text(run)
                     return
             if not isinstance(result, _PLAIN) and (inspect.isawaitable(result) or inspect.isasyncgen(result)):
                 self._in_loop(run, self._drive(run, handler, result))
                 return
             self._quick[handler] = self._quick.get(handler, True) and time.monotonic() - begun < QUICK_SECONDS
+            session.finish()
             rsp = self._checked(run, handler, result)
         except BaseException as exc:  # a handler that calls sys.exit() is a bug like any other
             self._failed(run, handler, exc)
         else:
             self._end(run, rsp)
 
-    def _in_loop(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
-        run.tasks.append(asyncio.run_coroutine_threadsafe(work, self._loop.get()))
+    def _begin_session(self, req: ReqMsg) -> Session:
+        session = self._sessions.of(req.to_user_name, req.openid)
+        bind_session(req, session)
+        return session
 
-    async def _call_async(self, run: Run, handler: Handler) -> None:
+    def _in_loop(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
+        loop = self._loop.get()
+        run.tasks.append(Context().run(asyncio.run_coroutine_threadsafe, work, loop))
+
+    async def _call_async(self, run: Run, found: Found) -> None:
+        self._begin_session(run.req)
         with self._context():
-            await self._drive(run, handler, handler(run.req))
+            await self._drive(run, found.handler, found.handler(run.req, **found.groups))
 
     async def _drive(self, run: Run, handler: Handler, result: Any) -> None:
+        ending: Callable[[], None]
         try:
             with self._context():
                 if inspect.isasyncgen(result):
                     async for piece in result:
                         self._feed(run, piece, handler)
-                    self._end_of_text(run)
-                    return
-                rsp = self._checked(run, handler, await result)
+                    run.req.session.finish()
+                    ending = partial(self._end_of_text, run)
+                else:
+                    result = await result
+                    run.req.session.finish()
+                    ending = partial(self._end, run, self._checked(run, handler, result))
         except BaseException as exc:
-            self._failed(run, handler, exc)
-        else:
-            self._end(run, rsp)
+            ending = partial(self._failed, run, handler, exc)
+        if self._handlers.on_error is None and self._handlers.on_late_reply is None:
+            ending()
+        else:  # which may be plain functions, and must not block all others
+            await asyncio.to_thread(ending)
 
     def _feed(self, run: Run, piece: Any, handler: Handler) -> None:
         if not isinstance(piece, str):
@@ -241,6 +260,11 @@ class Runs(ForkAware):
 
     def _failed(self, run: Run, handler: Handler, exc: BaseException) -> None:
         """Log a bug in a handler and say what the user gets: WeChat must not retry a bug, nor show its fault notice."""
+        run.req.session.finish(save=False)
+        if isinstance(exc, SessionBusy):
+            log.warning("%s waited for req.session; a user gets the busy text", title(handler))
+            self._end(run, self._answers.say(run.req, self._settings.busy_text))
+            return
         if isinstance(exc, ReplyError):
             log.error("the reply of %s cannot be sent: %s", title(handler), exc)
         else:
@@ -298,6 +322,7 @@ def _close(this: "weakref.ref[Runs]") -> None:
         runs.close()
 
 
+@cache
 def _is_async(handler: Handler) -> bool:
     # A callable object is asynchronous when its __call__ is.
     targets = (handler, type(handler).__call__)

@@ -4,7 +4,8 @@ Requests in, responses out; translates and does nothing else. If it grows an `if
 """
 
 import dataclasses
-import importlib
+import difflib
+import importlib.util
 import logging
 import os
 import signal
@@ -25,23 +26,26 @@ from .envelope import Envelope
 from .errors import ConfigError
 from .exchange import Answer, Exchange
 from .front import HEADERS, in_front_of, read_body
-from .handlers import NAMES, Handler, Handlers
+from .handlers import NAMES
+from .hooks import Hooks
 from .links import Links
+from .routes import Handler
 from .runs import Job, Runs
 from .store import Store, open_default_store, open_store
 from .store.guarded import GuardedStore
 from .store.memory import MemoryStore
-from .testing import FakeWeChat
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from .testing import FakeWeChat
 
 log = logging.getLogger("wx_mp_svr")
 
 _OWN_APP: Any = object()
 
 
-class WxMpServer:
+class WxMpServer(Hooks):
     """A server for the callbacks of one Official Account (公众号).
 
     Give it your handlers by subclass, by argument or by decorator::
@@ -55,9 +59,13 @@ class WxMpServer:
         @server.on_message
         def echo(req): ...
 
+        @server.text("帮助")
+        def help(req): ...
+
     A handler takes the message and returns a reply object, a str (text), an Article or a list of them (news), or None to
-    acknowledge; it may be a ``def`` or an ``async def``. It runs once per push, in a pool thread (an ``async def`` in the
-    one event loop of the process), inside an application context, but outside of the Flask request.
+    acknowledge; it may be a ``def`` or an ``async def``, and yield its text piece by piece. It runs once per push, in a
+    pool thread (an ``async def`` in the one event loop of the process), inside an application context, but outside of the
+    Flask request. What the bot remembers of the user is `req.session`.
 
     The server is a WSGI application itself (``gunicorn -k gthread --threads 64 demo:server``).
 
@@ -91,11 +99,13 @@ class WxMpServer:
         env_prefix: str = "WX_MP_",
         **settings: Any,
     ) -> None:
-        if unknown := sorted(settings.keys() - config.NAMES):
-            raise ConfigError(f"there is no setting {', '.join(unknown)}; there are {', '.join(sorted(config.NAMES))}")
+        for unknown in settings.keys() - config.NAMES:
+            near = difflib.get_close_matches(unknown, config.NAMES, 1)
+            hint = f"did you mean {near[0]}?" if near else "the README's table 全部设置 has them all"
+            raise ConfigError(f"there is no setting {unknown}; {hint}")
         self._arguments = settings
         self._env_prefix = env_prefix
-        self._handlers = Handlers()
+        super().__init__()
         self._exchange: Exchange | None = None
         self._store: Store | None = None
         self._told_threads = False
@@ -103,9 +113,6 @@ class WxMpServer:
         self.app: Any = None
         given = (on_message, on_subscribe, on_event, on_error, on_late_reply)
         for name, handler in zip(NAMES, given, strict=True):
-            if getattr(type(self), name) is not getattr(WxMpServer, name):
-                self._handlers.give(name, getattr(self, name))
-                setattr(self, name, _OnlyOnce(self._handlers, name, getattr(self, name)))
             if handler is not None:
                 self._handlers.give(name, handler)
         self._alone = app is _OWN_APP
@@ -113,33 +120,6 @@ class WxMpServer:
             app = Flask(_caller(), static_folder=None)
         if app is not None:
             self.init_app(app)
-
-    def on_message(self, req: Any, /) -> Any:
-        """Answer a message: override it, or use it as a decorator. The default acknowledges."""
-        return self._default("on_message", req)
-
-    def on_subscribe(self, event: Any, /) -> Any:
-        """Answer a new follower: override it, or use it as a decorator. The default acknowledges."""
-        return self._default("on_subscribe", event)
-
-    def on_event(self, event: Any, /) -> Any:
-        """Hear all other events: override it, or use it as a decorator. The default acknowledges."""
-        return self._default("on_event", event)
-
-    # With two arguments; only this signature lets a subclass name and type them as it likes.
-    def on_error(self, *args: Any, **kwargs: Any) -> Any:
-        """Say what the user gets when a handler raised (exc, req): override it, or use it as a decorator."""
-        return self._default("on_error", args[0])
-
-    def on_late_reply(self, *args: Any, **kwargs: Any) -> Any:
-        """Hear of an answer (req, reply) that came after WeChat's last try: override it, or use it as a decorator."""
-        return self._default("on_late_reply", args[0])
-
-    def _default(self, name: str, given: Any) -> Any:
-        if callable(given):  # no message is callable: this is the decorator
-            self._handlers.give(name, given)
-            return given
-        return None
 
     def init_app(self, app: Flask) -> None:
         """Mount the server in a Flask app, at its `path`. Several servers (accounts) may live in one app.
@@ -150,6 +130,12 @@ class WxMpServer:
         if self._exchange is not None:
             raise ConfigError("this server is mounted already; make one WxMpServer for each app and account")
         settings = config.load(self._arguments, app.config, os.environ, self._env_prefix)
+        taken = [rule for rule in app.url_map.iter_rules() if rule.rule.rstrip("/") == settings.path.rstrip("/")]
+        if taken:
+            raise ConfigError(
+                f"{self._env_prefix}PATH: {settings.path} is taken by {taken[0].endpoint!r} of this app; choose another "
+                "path for one of the two / 这个路径已被占用，请换一个"
+            )
         self.app = app
         for warning in config.warnings(settings):
             log.warning(warning)
@@ -261,7 +247,7 @@ class WxMpServer:
         store = {"store": type(self._store).__name__, "store_down": int(getattr(self._guarded, "down", False))}
         return {**self._background.stats(), **self._runs.stats(), **store}
 
-    def test_client(self, *, time_scale: float = 1.0, **settings: Any) -> FakeWeChat:
+    def test_client(self, *, time_scale: float = 1.0, **settings: Any) -> "FakeWeChat":
         """Return a WeChat that pushes to this server, for tests.
 
         The server forgets what it knows, keeps things in memory and runs handlers in this process from now on, and
@@ -271,24 +257,16 @@ class WxMpServer:
             time_scale: Multiplies all times of the server and WeChat's 5 seconds (0.1: ten times as fast).
             settings: Of the server, for this test (``max_held=1``); with a `store` of its own it keeps its runner, too.
         """
+        from .testing import FakeWeChat  # not at the top: a server that serves has no need of it
+
         self._mounted()
         self.app.testing = True
         store = settings.pop("store", None)
         if store is None:
-            store, self._runner = (
-                MemoryStore(),
-                None,
-            )  # the workers of a task queue would not find what is in our memory
+            store, self._runner = MemoryStore(), None  # a task queue's workers would not find what is in our memory
         self._assemble(dataclasses.replace(self.settings, time_scale=time_scale, **settings), store)
-        return FakeWeChat(
-            self,
-            token=self.settings.token,
-            appid=self.settings.appid,
-            aes_key=self.settings.aes_key,
-            mode=self.settings.mode,
-            path=self.settings.path,
-            time_scale=time_scale,
-        )
+        account = {name: getattr(self.settings, name) for name in ("token", "appid", "aes_key", "mode", "path")}
+        return FakeWeChat(self, time_scale=time_scale, **account)
 
     def _mounted(self) -> None:
         if self.app is None:
@@ -321,8 +299,8 @@ class WxMpServer:
         if threading.current_thread() is threading.main_thread():
             # Without this a process manager's SIGTERM would kill running handlers at once; now they get their `grace`.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        waitress = None if debug else _waitress()
-        if waitress is not None:
+        if not debug and importlib.util.find_spec("waitress"):
+            waitress = importlib.import_module("waitress")
             waitress.serve(self.app, host=host, port=port, threads=self.settings.max_held + 16)
             return
         if host not in config.LOOPBACK:
@@ -336,20 +314,6 @@ class WxMpServer:
     def __repr__(self) -> str:
         """Show the settings but no secret."""
         return f"<{type(self).__name__} {getattr(self, 'settings', 'not mounted yet')!r}>"
-
-
-class _OnlyOnce:
-    """Stands in for a handler method that a subclass overrides, so that using it as a decorator is noticed, too."""
-
-    def __init__(self, handlers: Handlers, name: str, method: Handler) -> None:
-        self._handlers = handlers
-        self._name = name
-        self._method = method
-
-    def __call__(self, given: Any, *rest: Any) -> Any:
-        if callable(given):
-            self._handlers.give(self._name, given)
-        return self._method(given, *rest)
 
 
 def _envelope_of(settings: config.Settings) -> Envelope:
@@ -371,10 +335,3 @@ def _caller() -> str:
     while frame.f_back is not None and frame.f_globals.get("__name__") == __name__:
         frame = frame.f_back
     return str(frame.f_globals.get("__name__", "__main__"))
-
-
-def _waitress() -> Any:
-    try:
-        return importlib.import_module("waitress")
-    except ImportError:
-        return None

@@ -55,6 +55,8 @@ class Heartbeat(ForkAware):
 
     def wake(self) -> None:
         """There is work. The first beat may come a second later; who waits allows for it."""
+        if not self._parked:
+            return
         with self._lock:
             if not self._parked or self._stopped:
                 return
@@ -83,8 +85,10 @@ class Heartbeat(ForkAware):
                 except Exception:
                     log.exception("a heartbeat failed")
             with self._lock:
-                if time.monotonic() - idle_since > PARK_SECONDS and not self._busy():
-                    self._parked = True
+                # First said, then looked: whoever has work looks at it the other way round. One of us sees the other.
+                self._parked = time.monotonic() - idle_since > PARK_SECONDS
+                self._parked = self._parked and not self._busy()
+                if self._parked:
                     while self._parked and not self._stopped:
                         self._lock.wait()
                     idle_since = time.monotonic()

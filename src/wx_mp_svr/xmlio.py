@@ -17,30 +17,35 @@ from .errors import BadXml
 log = logging.getLogger("wx_mp_svr")
 
 MAX_DEPTH = 16
-MAX_ELEMENTS = 2000
-MAX_ATTRIBUTES = 16
+MAX_ELEMENTS = 2000  # with their attributes
+MAX_ATTRIBUTES = 16  # of one element
 MAX_PLAIN = 64  # elements; more than any push has
 
 # XML 1.0 allows none of these, yet WeChat passes on the control characters that users type.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_NOT_AS_IT_IS = re.compile(rf"[\]{_ILLEGAL.pattern[1:]}")  # what a CDATA section may have to be mended for
 # What may stand before the root. A DOCTYPE is not among it, and further down no XML parser accepts one, so that entities
 # never come to be.
 _ROOT = re.compile(r"\s*(?:<\?xml\s[^<>]*\?>\s*)?<xml[\s>]")
 _ATTRIBUTE = re.compile(r"=\s*[\"']")
 # A CDATA section or a comment is matched whole: what looks like a tag inside is text. One that never ends is matched up
-# to the end, and no tag reaches over the next `<`, so that a search of any document takes linear time.
+# to the end, and no tag reaches over the next `<`, so that a search of any document takes linear time. Of a tag with
+# too many attributes the beginning will do; then, and where it is none, it does not end in `>`.
 _MARKUP = re.compile(
-    r"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)|<(/?)((?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*)>",
+    r"<!\[CDATA\[.*?(?:\]\]>|\Z)|<!--.*?(?:-->|\Z)|<\?.*?(?:\?>|\Z)"
+    rf"|<(/?)([^<>\"']*(?:(?:\"[^\"<]*\"|'[^'<]*')[^<>\"']*){{0,{MAX_ATTRIBUTES + 1}}})(>?)",
     re.DOTALL,
 )
-# What WeChat writes: names without prefix or attribute, one CDATA section or bare text, white space only in between.
-_PLAIN_BEGIN = re.compile(r"\s*<xml>\s*", re.ASCII)
+# What WeChat writes: names without prefix or attribute, one CDATA section or bare text without control characters, white
+# space only in between. The end of the root is looked for where there is no further element.
+_PLAIN_BEGIN = re.compile(r"[ \t\n]*<xml>[ \t\n]*")
+_NOT_PLAIN = "\x00-\x08\x0b-\x1f\ufffe\uffff"
 _PLAIN_ELEMENT = re.compile(
     r"<([A-Za-z_][A-Za-z0-9_]*)>"
-    r"(?:<!\[CDATA\[([^\]]*(?:\](?!\]>)[^\]]*)*)\]\]>|([^<>&\]]*))"
+    rf"(?:<!\[CDATA\[([^\]{_NOT_PLAIN}]*(?:\](?!\]>)[^\]{_NOT_PLAIN}]*)*)\]\]>|([^<>&\]{_NOT_PLAIN}]*))"
     r"</\1>[ \t\n]*"
 )
-_PLAIN_END = re.compile(r"</xml>\s*\Z", re.ASCII)
+_PLAIN_END = re.compile(r"</xml>[ \t\n]*")
 # The elements whose text users write; they alone can hold a `]]>`.
 _USER_TEXT = re.compile(r"<(Content|Recognition|Title|Description|Label|EventKey)><!\[CDATA\[")
 _BLANKS_AROUND_CONTENT = re.compile(r"<Content>(\s*)<!\[CDATA\[.*\]\]>(\s*)</Content>", re.DOTALL)
@@ -62,16 +67,15 @@ def load(body: bytes, *, authentic: bool = False) -> dict[str, Any]:
     if b"\x00" in body[:4]:
         raise BadXml("not UTF-8")  # UTF-16 without a BOM: every second byte would pass for a control character
     try:
-        xml = body.decode("utf-8-sig")
+        xml = body.decode()
     except UnicodeDecodeError as exc:
         raise BadXml("not UTF-8") from exc
-    if _ILLEGAL.search(xml):
-        xml = _ILLEGAL.sub("", xml)
-    if not _ROOT.match(xml):
-        raise BadXml("not an <xml> document, or one with a DOCTYPE")
     fields = _read_plainly(xml)
     if fields is not None:
         return fields
+    xml = _ILLEGAL.sub("", xml.removeprefix("\ufeff"))
+    if not _ROOT.match(xml):
+        raise BadXml("not an <xml> document, or one with a DOCTYPE")
     check_limits(xml)
     try:
         root = _parse(xml)
@@ -95,21 +99,18 @@ def _read_plainly(xml: str) -> dict[str, Any] | None:
     Returns:
         What a parser would, or None for everything that is not quite as plain: that is the parser's.
     """
-    begin, end = _PLAIN_BEGIN.match(xml), _PLAIN_END.search(xml)
-    if begin is None or end is None or "\r" in xml:
+    begin = _PLAIN_BEGIN.match(xml)
+    if begin is None:
         return None
-    position, stop = begin.end(), end.start()
+    position = begin.end()
     fields: dict[str, Any] = {}
-    while position < stop:
-        found = _PLAIN_ELEMENT.match(xml, position)
-        if found is None or len(fields) == MAX_PLAIN:
-            return None
+    while found := _PLAIN_ELEMENT.match(xml, position):
         name, cdata, bare = found.groups()
-        if name in fields:
+        if name in fields or len(fields) == MAX_PLAIN:
             return None
         fields[name] = bare if cdata is None else cdata
         position = found.end()
-    return fields if position == stop and fields else None
+    return fields if fields and _PLAIN_END.fullmatch(xml, position) else None
 
 
 def _parse(xml: str) -> Any:
@@ -130,17 +131,19 @@ def check_limits(xml: str) -> None:
     # An element takes one `<` at least, a level two, an attribute `="`: most messages need no closer look.
     if xml.count("<") <= 2 * MAX_DEPTH and not _ATTRIBUTE.search(xml):
         return
-    depth = elements = 0
+    depth = elements = others = 0
     for match in _MARKUP.finditer(xml):
-        slash, tag = match.groups()
-        if tag is None:
-            continue
-        if slash:
+        slash, tag, end = match.groups()
+        if slash and end:
             depth -= 1
             continue
-        elements += 1
-        depth += not tag.endswith("/")
-        if depth > MAX_DEPTH or elements > MAX_ELEMENTS or len(_ATTRIBUTE.findall(tag)) > MAX_ATTRIBUTES:
+        attributes = len(_ATTRIBUTE.findall(tag)) if tag and "=" in tag else 0
+        if end:
+            elements += 1 + attributes
+            depth += not tag.endswith("/")
+        else:
+            others += 1  # comments, sections, and what is no tag: no push has as many of these, either
+        if depth > MAX_DEPTH or max(elements, others) > MAX_ELEMENTS or attributes > MAX_ATTRIBUTES:
             raise BadXml("too deep, or too many elements or attributes")
 
 
@@ -207,18 +210,15 @@ def _elements(fields: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _inner(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return dump(value)
-    if isinstance(value, int):
-        return str(value)
-    return cdata(value)
+    if isinstance(value, str):
+        return cdata(value)
+    return str(value) if isinstance(value, int) else dump(value)
 
 
 def cdata(value: str) -> str:
     """Write *value* so that it cannot end its own CDATA section."""
-    value = legal(value)
-    if "]]>" in value:
-        value = value.replace("]]>", "]]]]><![CDATA[>")
+    if _NOT_AS_IT_IS.search(value):
+        value = legal(value).replace("]]>", "]]]]><![CDATA[>")
     return f"<![CDATA[{value}]]>"
 
 

@@ -9,6 +9,8 @@ import hmac
 import secrets
 import webbrowser
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +19,13 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from ..errors import ConfigError
 from ..server import WxMpServer
-from ..testing import Mode
+from ..testing import FakeWeChat
 from .talk import Talk
 from .views import as_curl, as_pytest
 
 _STATIC = Path(__file__).parent / "static"
 # Not guessed: Windows' registry may call .js text/plain, and then the browser runs none of it.
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-}
+_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -46,74 +42,47 @@ _MAX_BODY = 32 * 1024 * 1024  # of a saved talk
 _DEFAULT_URL = "http://127.0.0.1:5001/wx_mp_cb"
 
 
-def make_app(
-    target: Any,
-    *,
-    token: str,
-    appid: str = "",
-    aes_key: str = "",
-    mode: Mode | None = None,
-    path: str = "/wx_mp_cb",
-    name: str = "我的公众号",
-    key: str | None = None,
-) -> Flask:
+def make_app(target: Any, *, name: str = "我的公众号", key: str | None = None, **account: Any) -> Flask:
     """Make the simulator as a Flask app. Its page is ``/KEY/``; serve it with threads, and to nobody else.
 
     Args:
         target: The bot: a URL, a WSGI application or a `WxMpServer`.
-        token: The account's Token.
-        appid: Its AppID; for the AES modes.
-        aes_key: Its EncodingAESKey; for the AES modes.
-        mode: To begin with; by default safe with a key, plain without.
-        path: Where a WSGI application expects its pushes.
         name: The account's, as the chat shows it.
         key: What the URL must hold; by default a random one, see ``app.config["KEY"]``.
+        account: Of `FakeWeChat`: token, appid, aes_key, path, and the mode to begin with.
     """
-    account = {"token": token, "appid": appid, "aes_key": aes_key, "path": path}
-    first_mode = mode or ("safe" if aes_key else "plain")
+    rescale = None
+    wechat = FakeWeChat(target, **account)
     if isinstance(target, WxMpServer):
-        account["path"] = target.settings.path
-        scale = target.settings.time_scale
-        rescale = lambda time_scale: target.test_client(time_scale=time_scale)  # noqa: E731
-        talk = Talk(target, account, mode=first_mode, name=name, time_scale=scale, rescale=rescale)
-    else:
-        talk = Talk(target, account, mode=first_mode, name=name)
+        wechat = replace(wechat, path=target.settings.path, time_scale=target.settings.time_scale)
+        rescale = partial(target.test_client, store=target._store)  # its own store: it remembers its talks
+    talk = Talk(wechat, name=name, rescale=rescale)
     app = Flask(__name__, static_folder=None)
     app.config.update(KEY=key or secrets.token_urlsafe(24), MAX_CONTENT_LENGTH=_MAX_BODY)
     _guard(app)
     _serve_page(app)
-    _serve_talk(app, talk, target if isinstance(target, str) else _DEFAULT_URL)
+    _serve_talk(app, talk, target)
     return app
 
 
 def serve(
     target: Any,
     *,
-    token: str,
-    appid: str = "",
-    aes_key: str = "",
-    mode: Mode | None = None,
-    path: str = "/wx_mp_cb",
-    name: str = "我的公众号",
     host: str = "127.0.0.1",
     port: int = 5002,
     open_browser: bool = True,
     on_ready: Callable[[str], object] | None = None,
+    **account: Any,
 ) -> None:
     """Serve the simulator until Ctrl-C.
 
     Args:
-        target: See `make_app`, as for all that is not named here.
-        token: The account's Token.
-        appid: Its AppID.
-        aes_key: Its EncodingAESKey.
-        mode: To begin with.
-        path: Where a WSGI application expects its pushes.
-        name: The account's, as the chat shows it.
+        target: The bot: a URL, a WSGI application or a `WxMpServer`.
         host: A name of this machine's own, never one that others reach.
         port: 0 for any free one.
         open_browser: Show the page.
         on_ready: Called with the page's URL once it can be opened.
+        account: The rest of what `make_app` takes.
 
     Raises:
         ConfigError: Others could reach the host.
@@ -123,7 +92,7 @@ def serve(
         raise ConfigError(
             f"the simulator is for this machine only, and {host} can be reached by others / 模拟器只能监听本机"
         )
-    app = make_app(target, token=token, appid=appid, aes_key=aes_key, mode=mode, path=path, name=name)
+    app = make_app(target, **account)
     try:
         server = make_server(host, port, app, threaded=True, request_handler=_Quiet)
     except SystemExit as exc:  # werkzeug's way to say it
@@ -177,10 +146,13 @@ def _serve_page(app: Flask) -> None:
 
     @app.get("/<key>/static/<name>")
     def static(key: str, name: str) -> Response:
-        return send_from_directory(_STATIC, name, mimetype=_TYPES.get(Path(name).suffix, "application/octet-stream"))
+        return send_from_directory(_STATIC, name, mimetype=_TYPES.get(Path(name).suffix))
 
 
-def _serve_talk(app: Flask, talk: Talk, url: str) -> None:
+def _serve_talk(app: Flask, talk: Talk, target: Any) -> None:
+    changes: dict[str, Callable[[dict[str, Any]], None]]
+    changes = {"state": talk.configure, "talk.json": talk.open, "clear": lambda _: talk.clear()}
+
     @app.get("/<key>/events")
     def events(key: str) -> Response:
         def stream() -> Iterator[str]:
@@ -189,9 +161,9 @@ def _serve_talk(app: Flask, talk: Talk, url: str) -> None:
 
         return Response(stream(), content_type="text/event-stream")
 
-    @app.post("/<key>/state")
-    def state(key: str) -> dict[str, Any]:
-        talk.configure(_json())
+    @app.post("/<key>/<any(state, 'talk.json', clear):what>")
+    def change(key: str, what: str) -> dict[str, Any]:
+        changes[what](_json())
         return {}
 
     @app.post("/<key>/build")
@@ -215,24 +187,15 @@ def _serve_talk(app: Flask, talk: Talk, url: str) -> None:
 
     @app.get("/<key>/push/<int:number>/<any(curl, pytest):form>")
     def export(key: str, number: int, form: str) -> Response:
+        url = target if isinstance(target, str) else _DEFAULT_URL
         found = _known(talk, number)
-        text = as_curl(found, url) if form == "curl" else as_pytest(found)
+        text = as_curl(found, url) if form == "curl" else as_pytest(found, target)
         return Response(text, content_type="text/plain; charset=utf-8")
 
     @app.get("/<key>/talk.json")
     def save(key: str) -> Response:
         headers = {"Content-Disposition": 'attachment; filename="wechat-talk.json"'}
         return Response(talk.save(), content_type="application/json", headers=headers)
-
-    @app.post("/<key>/talk.json")
-    def open_talk(key: str) -> dict[str, Any]:
-        talk.open(_json())
-        return {}
-
-    @app.post("/<key>/clear")
-    def clear(key: str) -> dict[str, Any]:
-        talk.clear()
-        return {}
 
 
 def _known(talk: Talk, number: int) -> dict[str, Any]:

@@ -10,30 +10,20 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..testing import FakeWeChat, Faults, Result, Try, new_msg_id, read_xml, write_xml
+from ..testing import FakeWeChat, Faults, Result, Try
+from ..testing.packets import new_msg_id, read_xml, renewed, write_xml
 from .views import MASK, Json, reply_view, request_view, try_view
 
 MAX_PUSHES, MAX_RUNNING, MAX_USERS, MAX_XML = 500, 100, 50, 64 * 1024
 MODES = ("plain", "compatible", "safe")
-KINDS: list[Json] = json.loads((Path(__file__).parent / "static" / "kinds.json").read_text("utf-8"))
-MENU = {
-    "button": [
-        {"type": "click", "name": "今日歌曲", "key": "V1001_TODAY_MUSIC"},
-        {"type": "view", "name": "官网", "url": "https://example.com/"},
-        {
-            "name": "更多",
-            "sub_button": [
-                {"type": "click", "name": "帮助", "key": "V1001_HELP"},
-                {"type": "scancode_waitmsg", "name": "扫一扫", "key": "scan"},
-                {"type": "location_select", "name": "发位置", "key": "where"},
-            ],
-        },
-    ]
-}
+_STATIC = Path(__file__).parent / "static"
+KINDS: list[Json] = json.loads((_STATIC / "kinds.json").read_text("utf-8"))
+MENU: Json = json.loads((_STATIC / "menu.json").read_text("utf-8"))
 # Nobody sees an answer to these, nor the fault notice.
 _SILENT = {row["event"].lower() for row in KINDS if row["answerable"] == "no"} - {""}
 _NAME = re.compile(r"[A-Za-z_][\w.-]{0,63}", re.ASCII)
@@ -43,38 +33,26 @@ class Talk:
     """All that the page shows.
 
     Args:
-        target: What `FakeWeChat` takes.
-        account: Its keyword arguments that say which account: token, appid, aes_key, path.
-        mode: To begin with.
+        wechat: Whose settings each push begins with.
         name: The account's, as the chat shows it.
-        time_scale: To begin with.
         rescale: Sets the bot's own clock, too, where that is possible.
     """
 
-    def __init__(
-        self,
-        target: Any,
-        account: Mapping[str, Any],
-        *,
-        mode: str,
-        name: str,
-        time_scale: float = 1.0,
-        rescale: Callable[[float], object] | None = None,
-    ) -> None:
-        self._target, self._account, self._rescale = target, account, rescale
+    def __init__(self, wechat: FakeWeChat, *, name: str, rescale: Callable[..., object] | None = None) -> None:
+        self._wechat, self._rescale = wechat, rescale
         self._lock = threading.RLock()
         self._listeners: set[queue.Queue[str]] = set()
         self._pushes: dict[int, Json] = {}
         self._last_id = 0
         self._state: Json = {
             "name": name,
-            "target": target if isinstance(target, str) else "本进程内",
-            "appid": account["appid"],
+            "target": wechat.target if isinstance(wechat.target, str) else "本进程内",
+            "appid": wechat.appid,
             "token": MASK,
-            "aes_key": MASK if account["aes_key"] else "",
-            "modes": list(MODES) if account["aes_key"] else ["plain"],
-            "mode": mode,
-            "scale": time_scale,
+            "aes_key": MASK if wechat.aes_key else "",
+            "modes": list(MODES) if wechat.aes_key else ["plain"],
+            "mode": wechat.mode,
+            "scale": wechat.time_scale,
             "bot_scales": rescale is not None,
             "faults": {"delay": 0, "drop": [], "duplicate": False, "skew": 0},
             "users": [new_openid()],
@@ -134,7 +112,7 @@ class Talk:
                 raise ValueError("没有这样的设置")
             changed = {name: readers[name](value) for name, value in wanted.items()}
             if self._rescale and changed.get("scale", self._state["scale"]) != self._state["scale"]:
-                self._rescale(changed["scale"])
+                self._rescale(time_scale=changed["scale"])
             self._state.update(changed)
             self._tell(json.dumps({"state": self._state}))
 
@@ -158,7 +136,7 @@ class Talk:
         if not msg_type:  # notices to third-party platforms and probes have no head
             return write_xml(elements)
         own = {"Event": event, **elements} if msg_type == "event" else {**elements, "MsgId": new_msg_id()}
-        return self._wechat().build(msg_type, own, openid=_text(spec.get("openid") or self._state["users"][0]))
+        return self._wechat_now().build(msg_type, own, openid=_text(spec.get("openid") or self._state["users"][0]))
 
     def push(self, xml: str) -> int:
         """Let WeChat push a packet, and return the push's number at once.
@@ -169,7 +147,7 @@ class Talk:
         with self._lock:
             if sum(push["running"] for push in self._pushes.values()) >= MAX_RUNNING:
                 raise ValueError(f"已有 {MAX_RUNNING} 个推送在途，请稍候")
-            wechat = self._wechat()
+            wechat = self._wechat_now()
             sealed = wechat.seal(xml)
             first = self._begin(wechat, xml, sealed)
             if self._state["faults"]["duplicate"]:
@@ -183,10 +161,7 @@ class Talk:
             KeyError: There is no such push.
         """
         xml = self.get(number)["xml"]
-        if new:
-            xml = re.sub(r"(<CreateTime>)\d+", rf"\g<1>{int(time.time())}", xml)
-            xml = re.sub(r"(<MsgId>)\d+", lambda match: f"{match[1]}{new_msg_id()}", xml)
-        return self.push(xml)
+        return self.push(renewed(xml) if new else xml)
 
     def get(self, number: int) -> Json:
         """Return a push.
@@ -197,11 +172,10 @@ class Talk:
         with self._lock:
             return self._pushes[number]
 
-    def _wechat(self) -> FakeWeChat:
+    def _wechat_now(self) -> FakeWeChat:
         faults = self._state["faults"]
-        return FakeWeChat(
-            self._target,
-            **self._account,
+        return replace(
+            self._wechat,
             mode=self._state["mode"],
             time_scale=self._state["scale"],
             clock=lambda: time.time() + faults["skew"],
@@ -222,12 +196,13 @@ class Talk:
             "copy_of": copy_of,
             "silent": "MsgType" not in fields or str(fields.get("Event", "")).lower() in _SILENT,
             "running": True,
-            "request": request_view(*sealed, self._account["token"]),
+            "request": request_view(*sealed, wechat.token),
             "tries": [],
             "reply": None,
             "elapsed": 0.0,
         }
-        self._forget_oldest()
+        if len(self._pushes) > MAX_PUSHES:  # the oldest is forgotten
+            del self._pushes[next(iter(self._pushes))]
         self._tell_push(push)
         threading.Thread(target=self._run, args=(wechat, push, sealed), name="simulator", daemon=True).start()
         return self._last_id
@@ -235,7 +210,7 @@ class Talk:
     def _run(self, wechat: FakeWeChat, push: Json, sealed: tuple[str, bytes]) -> None:
         def on_try(_: Result, attempt: Try) -> None:
             with self._lock:
-                push["tries"].append(try_view(attempt, push["scale"], self._account["token"]))
+                push["tries"].append(try_view(attempt, push["scale"], wechat.token))
                 self._tell_push(push)
 
         wechat.on_try = on_try
@@ -243,10 +218,6 @@ class Talk:
         with self._lock:
             push.update(running=False, reply=reply_view(result), elapsed=result.elapsed / push["scale"])
             self._tell_push(push)
-
-    def _forget_oldest(self) -> None:
-        while len(self._pushes) > MAX_PUSHES:
-            del self._pushes[next(iter(self._pushes))]
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 
@@ -266,7 +237,7 @@ class Talk:
         pushes = document.get("pushes")
         if document.get("wx-mp-svr") != "talk" or not isinstance(pushes, list) or len(pushes) > MAX_PUSHES:
             raise ValueError("这不是模拟器保存的会话")
-        if not all(_is_push(push) for push in pushes):
+        if not all(_has(push, _PUSH) for push in pushes):
             raise ValueError("会话文件不完整")
         with self._lock:
             self.configure({name: document[name] for name in ("users", "menu") if name in document})
@@ -289,24 +260,22 @@ def new_openid() -> str:
 
 # What the page and the exports rely on; a stranger may have written the file.
 _NUMBER = (int, float)
-_PUSH = {"at": int, "xml": str, "fields": dict, "openid": str, "mode": str, "scale": _NUMBER, "elapsed": _NUMBER}
-_REQUEST = {"query": str, "body": str, "params": list, "signatures": list}
-_REPLY = {"type": str, "content": str, "parts": list, "fields": dict}
 _TRY = {"number": int, "started": _NUMBER, "elapsed": _NUMBER, "outcome": str, "headers": dict, "checks": list}
+_PUSH = {
+    **{"at": int, "xml": str, "fields": dict, "openid": str, "mode": str, "scale": _NUMBER, "elapsed": _NUMBER},
+    "request": {"query": str, "body": str, "params": list, "signatures": list},
+    "reply": {"type": str, "content": str, "parts": list, "fields": dict},
+    "tries": [_TRY],
+}
 
 
-def _is_push(push: Any) -> bool:
-    return (
-        _has(push, {**_PUSH, "request": dict, "reply": dict, "tries": list})
-        and _has(push["request"], _REQUEST)
-        and _has(push["reply"], _REPLY)
-        and all(_has(attempt, _TRY) for attempt in push["tries"])
-        and push["tries"] != []
-    )
-
-
-def _has(found: Any, shape: Mapping[str, Any]) -> bool:
-    return isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in shape.items())
+def _has(found: Any, shape: Any) -> bool:
+    """Whether *found* holds at least what *shape* does: types, dicts of shapes, a list of one shape (never empty)."""
+    if isinstance(shape, dict):
+        return isinstance(found, dict) and all(_has(found.get(name), inner) for name, inner in shape.items())
+    if isinstance(shape, list):
+        return isinstance(found, list) and found != [] and all(_has(item, shape[0]) for item in found)
+    return isinstance(found, shape)
 
 
 def _read_faults(faults: Any) -> Json:
@@ -344,17 +313,14 @@ def _is_button(button: Any) -> bool:
     return isinstance(button, dict) and isinstance(button.get("name"), str) and button["name"] != ""
 
 
-def _read_elements(elements: Any, depth: int = 0) -> Json:
-    if not isinstance(elements, dict) or depth > 6 or not all(map(_NAME.fullmatch, elements)):
-        raise ValueError("元素名须为 XML 名称")
-    return {name: _read_value(value, depth) for name, value in elements.items()}
-
-
-def _read_value(value: Any, depth: int) -> Any:
-    if isinstance(value, list):
-        return [_read_value(item, depth + 1) for item in value]
-    if isinstance(value, dict):
-        return _read_elements(value, depth + 1)
+def _read_elements(value: Any, depth: int = 0) -> Any:
+    """Take what `write_xml` takes."""
+    if isinstance(value, list) and depth:
+        return [_read_elements(item, depth + 1) for item in value]
+    if isinstance(value, dict) or not depth:
+        if not isinstance(value, dict) or depth > 7 or not all(map(_NAME.fullmatch, value)):
+            raise ValueError("元素名须为 XML 名称")
+        return {name: _read_elements(inner, depth + 1) for name, inner in value.items()}
     return value if type(value) is int else _text(value, MAX_XML)
 
 

@@ -3,28 +3,26 @@
 Values in, values out. The Token and the EncodingAESKey never leave this process; where they took part stands `MASK`.
 """
 
+import re
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from ..server import WxMpServer
 from ..signature import sign
-from ..testing import Result, Try, read_xml, split_links
+from ..testing import Result, Try
+from ..testing.judge import split_links
+from ..testing.packets import read_xml
 
 MASK = "******"
 MAX_SHOWN = 64 * 1024
 
 Json = dict[str, Any]
 
-_CALLS = {
-    # MsgType: (method of FakeWeChat, {element: parameter})
-    "text": ("send_text", {"Content": "content", "bizmsgmenuid": "bizmsgmenuid"}),
-    "image": ("send_image", {"PicUrl": "pic_url", "MediaId": "media_id"}),
-    "video": ("send_video", {"MediaId": "media_id", "ThumbMediaId": "thumb_media_id"}),
-    "shortvideo": ("send_shortvideo", {"MediaId": "media_id", "ThumbMediaId": "thumb_media_id"}),
-    "link": ("send_link", {"Title": "title", "Description": "description", "Url": "url"}),
-}
 _HEAD = ("ToUserName", "FromUserName", "CreateTime", "MsgType", "MsgId", "Event")
 
 
@@ -109,34 +107,49 @@ def as_curl(push: Json, url: str) -> str:
     )
 
 
-def as_pytest(push: Json) -> str:
-    """Write a test that sends the message again and expects the same reply."""
+def as_pytest(push: Json, target: Any) -> str:
+    """Write a test that sends the message to the same bot again and expects the same reply. It holds no secret."""
     fields, reply = push["fields"], push["reply"] or {"type": "", "content": "", "fields": {}}
-    name = "".join(
-        c if c.isascii() and c.isalnum() else "_" for c in fields.get("Event") or fields.get("MsgType") or ""
-    )
+    name = re.sub(r"[^A-Za-z0-9]", "_", fields.get("Event") or fields.get("MsgType") or "")
+    module, bot, remark = ("", repr(target), "") if isinstance(target, str) else _whereabouts(target)
+    imports = [f"from {module} import {bot}{remark}"] if module else []
+    if isinstance(target, WxMpServer):
+        wechat = f"{bot}.test_client()"
+    else:
+        imports = ["import os", "", *imports, "from wx_mp_svr.testing import FakeWeChat"]
+        secrets = ("token",) if push["mode"] == "plain" else ("token", "appid", "aes_key")
+        account = "".join(f', {secret}=os.environ["WX_MP_{secret.upper()}"]' for secret in secrets)
+        wechat = f"FakeWeChat({bot}{account}, mode={push['mode']!r})"
     lines = [
-        "from demo import server  # 换成你的模块",
+        *imports,
         "",
         "",
         f"def test_{name.strip('_').lower() or 'push'}():",
-        "    wechat = server.test_client()",
+        f"    wechat = {wechat}",
         f"    result = wechat.{_call(push['xml'], fields)}",
         *(f"    assert {expectation}" for expectation in _expectations(reply)),
     ]
     return "\n".join(lines) + "\n"
 
 
+def _whereabouts(target: Any) -> tuple[str, str, str]:
+    """Return the module that holds *target*, its name there, and what is to be said about them."""
+    for module in list(sys.modules.values()):
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            if value is target:  # a script's name is that of its file, not __main__
+                spec, file = module.__spec__, getattr(module, "__file__", None)
+                return spec.name if spec else Path(file or "demo").stem, name, ""
+    return "demo", "server", "  # 换成你的模块"
+
+
 def _call(xml: str, fields: Json) -> str:
     own = {name: value for name, value in fields.items() if name not in _HEAD}
-    user = fields.get("FromUserName", "")
-    if fields.get("MsgType") == "event" and fields.get("Event"):
+    msg_type, user = fields.get("MsgType"), fields.get("FromUserName", "")
+    if msg_type == "event" and fields.get("Event"):
         return f"send_event({fields['Event']!r}, {own!r}, openid={user!r})"
-    method, parameters = _CALLS.get(fields.get("MsgType", ""), ("", {}))
-    if method and own and own.keys() <= parameters.keys():
-        arguments = "".join(f"{parameters[name]}={value!r}, " for name, value in own.items())
-        return f"{method}({arguments}openid={user!r})"
-    return f"send_xml({xml!r})"
+    if msg_type == "text" and own.keys() == {"Content"}:
+        return f"send_text({own['Content']!r}, openid={user!r})"
+    return f"send_xml(wechat.build({msg_type!r}, {own!r}, openid={user!r}))" if msg_type else f"send_xml({xml!r})"
 
 
 def _expectations(reply: Json) -> list[str]:

@@ -44,14 +44,16 @@ class MemoryStore(ForkAware):
     def set(self, key: str, value: Any, ttl: float) -> None:
         """Keep *value* for *ttl* seconds."""
         with self._lock:
-            self._put(key, value, ttl)
+            now = self._clock()
+            self._put(key, value, now + ttl, now)
 
     def add(self, key: str, value: Any, ttl: float) -> bool:
         """Keep *value* if there is none; true for exactly one of all callers."""
         with self._lock:
-            if self.get(key) is not None:
+            now = self._clock()
+            if key in self._items and self._items[key][1] > now:
                 return False
-            self._put(key, value, ttl)
+            self._put(key, value, now + ttl, now)
             return True
 
     def incr(self, key: str, ttl: float) -> int:
@@ -61,7 +63,7 @@ class MemoryStore(ForkAware):
             now = self._clock()
             if end <= now:
                 value, end = 0, now + ttl
-            self._put(key, value + 1, end - now)
+            self._put(key, value + 1, end, now)
             return int(value) + 1
 
     def delete(self, *keys: str) -> None:
@@ -70,13 +72,13 @@ class MemoryStore(ForkAware):
             for key in keys:
                 self._items.pop(key, None)
 
-    def _put(self, key: str, value: Any, ttl: float) -> None:
-        now = self._clock()
-        self._items[key] = (value, now + ttl)
-        self._items.move_to_end(key)
+    def _put(self, key: str, value: Any, end: float, now: float) -> None:
+        items = self._items
+        items[key] = (value, end)
+        items.move_to_end(key)
         # Two steps a write: what is over goes, at the pace at which it came, and never more than the bound stays.
-        for _ in range(min(2, len(self._items))):
-            oldest = next(iter(self._items))
-            if self._items[oldest][1] > now and len(self._items) <= self._max_keys:
+        for _ in range(min(2, len(items))):
+            oldest = next(iter(items))
+            if items[oldest][1] > now and len(items) <= self._max_keys:
                 break
-            del self._items[oldest]
+            del items[oldest]

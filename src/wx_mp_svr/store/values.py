@@ -5,11 +5,13 @@ from typing import Any
 
 from ..errors import StoreError
 
+# Made once: json.dumps makes one for each call. Escapes to ASCII: a lone surrogate in a user's text is no UTF-8.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
 
 def dump(value: Any) -> str:
     """Write a value; TypeError or ValueError for what JSON does not have."""
-    # Escaped to ASCII: a lone surrogate in a user's text is no UTF-8.
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def load(text: str | bytes | None) -> Any:

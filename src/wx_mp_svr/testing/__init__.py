@@ -5,21 +5,6 @@ answers hold, but never `envelope` or `exchange`.
 """
 
 from .client import DEADLINE_SECONDS, FAULT_NOTICE, FakeWeChat, Faults, Mode
-from .judge import Check, Link, Result, Try, split_links
-from .packets import new_msg_id, read_xml, write_xml
+from .judge import Check, Link, Result, Try
 
-__all__ = [
-    "DEADLINE_SECONDS",
-    "FAULT_NOTICE",
-    "Check",
-    "FakeWeChat",
-    "Faults",
-    "Link",
-    "Mode",
-    "Result",
-    "Try",
-    "new_msg_id",
-    "read_xml",
-    "split_links",
-    "write_xml",
-]
+__all__ = ["DEADLINE_SECONDS", "FAULT_NOTICE", "Check", "FakeWeChat", "Faults", "Link", "Mode", "Result", "Try"]

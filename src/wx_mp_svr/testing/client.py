@@ -4,7 +4,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -33,6 +33,7 @@ class Faults:
     drop: frozenset[int] = frozenset()
 
 
+@dataclass(eq=False, repr=False)  # repr=False: it holds secrets
 class FakeWeChat:
     """Plays WeChat against a bot.
 
@@ -52,37 +53,26 @@ class FakeWeChat:
         faults: What goes wrong on the way.
     """
 
-    def __init__(
-        self,
-        target: Any,
-        *,
-        token: str,
-        appid: str = "",
-        aes_key: str = "",
-        mode: Mode | None = None,
-        path: str = "/wx_mp_cb",
-        openid: str = "oFakeUser0000000000000000001",
-        account: str = "gh_fakeaccount1",
-        time_scale: float = 1.0,
-        tries: int = 3,
-        clock: Callable[[], float] = time.time,
-        on_try: Callable[[Result, Try], None] | None = None,
-        faults: Faults = Faults(),
-    ) -> None:
-        self.mode: Mode = mode or ("safe" if aes_key else "plain")
-        self.openid = openid
-        self.account = account
-        self.time_scale = time_scale
-        self.max_tries = tries
-        self.faults = faults
-        self._token = token
-        self._cipher = Cipher(aes_key, appid) if aes_key else None
-        self._clock = clock
-        self.on_try = on_try
-        if isinstance(target, str):
-            self._post: Callable[[str, str, bytes, Line], None] = HttpTarget(target)
-        else:
-            self._post = WsgiTarget(target, path)
+    target: Any
+    _: KW_ONLY
+    token: str
+    appid: str = ""
+    aes_key: str = ""
+    mode: Mode | None = None
+    path: str = "/wx_mp_cb"
+    openid: str = "oFakeUser0000000000000000001"
+    account: str = "gh_fakeaccount1"
+    time_scale: float = 1.0
+    tries: int = 3
+    clock: Callable[[], float] = time.time
+    on_try: Callable[[Result, Try], None] | None = None
+    faults: Faults = Faults()
+
+    def __post_init__(self) -> None:
+        self.mode = self.mode or ("safe" if self.aes_key else "plain")
+        self._cipher = Cipher(self.aes_key, self.appid) if self.aes_key else None
+        http = isinstance(self.target, str)
+        self._post = HttpTarget(self.target) if http else WsgiTarget(self.target, self.path)
 
     # -- what a user does --------------------------------------------------------------------------------------------
 
@@ -118,8 +108,8 @@ class FakeWeChat:
 
     def send_location(
         self,
-        latitude: float = 23.134521,
-        longitude: float = 113.358803,
+        latitude: float = 23.13,
+        longitude: float = 113.36,
         label: str = "位置",
         scale: int = 20,
         *,
@@ -172,13 +162,8 @@ class FakeWeChat:
 
     def build(self, msg_type: str, elements: Mapping[str, Any], *, openid: str = "") -> str:
         """Build a plain packet."""
-        head = {
-            "ToUserName": self.account,
-            "FromUserName": openid or self.openid,
-            "CreateTime": int(self._clock()),
-            "MsgType": msg_type,
-        }
-        return write_xml({**head, **elements})
+        head = {"ToUserName": self.account, "FromUserName": openid or self.openid, "CreateTime": int(self.clock())}
+        return write_xml({**head, "MsgType": msg_type, **elements})
 
     # -- what WeChat does --------------------------------------------------------------------------------------------
 
@@ -203,7 +188,7 @@ class FakeWeChat:
         result = Result(xml)
         query, body = sealed or self.seal(xml)
         begun = time.monotonic()
-        for number in range(1, self.max_tries + 1):
+        for number in range(1, self.tries + 1):
             attempt = Try(number, time.monotonic() - begun, query=query, body=body)
             self._deliver("POST", attempt)
             result.tries.append(attempt)
@@ -220,14 +205,14 @@ class FakeWeChat:
 
     def seal(self, xml: str) -> tuple[str, bytes]:
         """Return the query string and the body of a push in this account's mode."""
-        signed = self._signed()
-        openid = first(xml, "FromUserName")
-        params = [*signed, *([("openid", openid)] if openid else [])]
+        params = self._signed()
+        (_, timestamp), (_, nonce) = params[1:]
+        if openid := first(xml, "FromUserName"):
+            params.append(("openid", openid))
         if self.mode == "plain" or self._cipher is None:
             return urlencode(params), xml.encode()
         encrypted = self._cipher.encrypt(xml.encode())
-        (_, timestamp), (_, nonce) = signed[1:]
-        params += [("encrypt_type", "aes"), ("msg_signature", sign(self._token, timestamp, nonce, encrypted))]
+        params += [("encrypt_type", "aes"), ("msg_signature", sign(self.token, timestamp, nonce, encrypted))]
         if self.mode == "compatible":
             body = xml.removesuffix("</xml>") + f"<Encrypt><![CDATA[{encrypted}]]></Encrypt>\n</xml>"
         else:
@@ -235,8 +220,8 @@ class FakeWeChat:
         return urlencode(params), body.encode()
 
     def _signed(self) -> list[tuple[str, str]]:
-        timestamp, nonce = str(int(self._clock())), str(secrets.randbelow(10**10))
-        return [("signature", sign(self._token, timestamp, nonce)), ("timestamp", timestamp), ("nonce", nonce)]
+        timestamp, nonce = str(int(self.clock())), str(secrets.randbelow(10**10))
+        return [("signature", sign(self.token, timestamp, nonce)), ("timestamp", timestamp), ("nonce", nonce)]
 
     def _deliver(self, method: str, attempt: Try) -> None:
         """Make one request, and hang up after WeChat's 5 seconds, connecting included."""
@@ -268,7 +253,7 @@ class FakeWeChat:
 
     def _judge(self, attempt: Try, result: Result) -> None:
         """Look at an answer as strictly as WeChat does, and read it."""
-        judge = Judge(self._token, self._cipher if self.mode != "plain" else None, result.xml)
+        judge = Judge(self.token, self._cipher if self.mode != "plain" else None, result.xml)
         reply = judge.look(attempt)
         if attempt.good:
             result.fields = reply

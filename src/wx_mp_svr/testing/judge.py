@@ -160,11 +160,10 @@ def find_links(text: str) -> list[Link]:
 
 
 def _link(url: str, label: str) -> Link:
-    words = menu_id = ""
-    if url.startswith("weixin://bizmsgmenu?"):
-        query = dict(pair.partition("=")[::2] for pair in url.partition("?")[2].split("&"))
-        words, menu_id = unquote(query.get("msgmenucontent", "")), unquote(query.get("msgmenuid", ""))
-    return Link(label, url, words, menu_id)
+    if not url.startswith("weixin://bizmsgmenu?"):
+        return Link(label, url)
+    query = dict(pair.partition("=")[::2] for pair in url.partition("?")[2].split("&"))
+    return Link(label, url, unquote(query.get("msgmenucontent", "")), unquote(query.get("msgmenuid", "")))
 
 
 class Judge:
@@ -240,14 +239,11 @@ class Judge:
     def _look_at_reply(self, root: ET.Element) -> dict[str, Any]:
         reply = read_elements(root)
         names = [element.tag for element in root]
-        self._say(
-            "no element twice", len(names) == len(set(names)), f"{sorted({n for n in names if names.count(n) > 1})}"
-        )
+        twice = sorted({name for name in names if names.count(name) > 1})
+        self._say("no element twice", not twice, str(twice))
         for name, right in (("ToUserName", "FromUserName"), ("FromUserName", "ToUserName")):
-            expected = first(self._request, right)
-            self._say(
-                name, not expected or reply.get(name) == expected, f"is {reply.get(name)!r}, should be {expected!r}"
-            )
+            found, expected = reply.get(name), first(self._request, right)
+            self._say(name, not expected or found == expected, f"is {found!r}, should be {expected!r}")
         created = str(reply.get("CreateTime", ""))
         self._say("CreateTime", bool(re.fullmatch(r"[0-9]{1,13}", created)), f"is {created!r}, should be Unix seconds")
         msg_type = str(reply.get("MsgType", ""))
@@ -268,9 +264,8 @@ class Judge:
     def _look_at_news(self, reply: dict[str, Any]) -> None:
         articles = reply.get("Articles")
         items = articles.get("item", []) if isinstance(articles, dict) else []
-        self._say(
-            "ArticleCount", reply.get("ArticleCount") == str(len(items)), f"is not the number of items, {len(items)}"
-        )
+        count = str(len(items))
+        self._say("ArticleCount", reply.get("ArticleCount") == count, f"is not the number of items, {count}")
         limit = 8 if first(self._request, "MsgType").lower() == "event" else 1
         self._say(f"at most {limit} articles", len(items) <= limit, f"{len(items)}, the rest is dropped", "harmful")
         odd = [item for item in items if not isinstance(item, dict) or not item.get("Title")]

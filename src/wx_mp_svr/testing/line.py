@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
+from wsgiref.util import setup_testing_defaults
 
 TIMEOUT_SECONDS = 20.0  # of a socket; whoever waits for an answer has a deadline of its own
 MAX_REPLY_BYTES = 1024 * 1024
@@ -25,7 +26,7 @@ class Line:
         self.headers: dict[str, str] = {}
         self.reply = b""
         self.error = ""
-        self.connection: http.client.HTTPConnection | None = None
+        self.connection: Any = None
 
     def end(self) -> None:
         """Note when the answer, or the failure, was there."""
@@ -35,10 +36,8 @@ class Line:
     def hang_up(self) -> None:
         """Close the connection, as WeChat does after 5 seconds."""
         self.hung_up.set()
-        sock = self.connection.sock if self.connection is not None else None
-        if sock is not None:
-            with suppress(OSError):  # it ended by itself meanwhile
-                sock.shutdown(socket.SHUT_RDWR)  # not close(), which would leave the reading thread in its recv()
+        with suppress(OSError, AttributeError):  # it ended by itself meanwhile, or was never there
+            self.connection.sock.shutdown(socket.SHUT_RDWR)  # not close(), which would leave the thread in its recv()
 
 
 class HttpTarget:
@@ -76,29 +75,19 @@ class WsgiTarget:
 
     def __call__(self, method: str, query: str, body: bytes, line: Line) -> None:
         """Make a request and put the answer onto the line."""
-        environ = {
+        environ: dict[str, Any] = {
             "REQUEST_METHOD": method,
-            "SCRIPT_NAME": "",
             "PATH_INFO": self._path,
             "QUERY_STRING": query,
             "CONTENT_TYPE": "text/xml",
             "CONTENT_LENGTH": str(len(body)),
-            "SERVER_NAME": "localhost",
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
             "REMOTE_ADDR": "127.0.0.1",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
             "wsgi.input": io.BytesIO(body),
-            "wsgi.errors": io.StringIO(),
             "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
         }
+        setup_testing_defaults(environ)
 
-        def start_response(
-            status: str, headers: Sequence[tuple[str, str]], exc_info: Any = None
-        ) -> Callable[[bytes], None]:
+        def start_response(status: str, headers: Sequence[tuple[str, str]], *_: Any) -> Callable[[bytes], None]:
             line.status = int(status.split()[0])
             line.headers = {name.lower(): value for name, value in headers}
             return lambda data: None

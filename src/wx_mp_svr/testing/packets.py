@@ -19,6 +19,12 @@ def new_msg_id() -> int:
         return _last_msg_id
 
 
+def renewed(xml: str) -> str:
+    """Return a packet as if it were sent now: otherwise the bot knows it already, or it is too old."""
+    xml = re.sub(r"<CreateTime>.*?</CreateTime>", f"<CreateTime>{int(time.time())}</CreateTime>", xml, count=1)
+    return re.sub(r"<MsgId>.*?</MsgId>", f"<MsgId>{new_msg_id()}</MsgId>", xml, count=1)
+
+
 def write_xml(elements: Mapping[str, Any]) -> str:
     """Write a packet as WeChat does: one element a line, text in CDATA, no declaration."""
     return f"<xml>{_write(elements)}</xml>"

@@ -1,0 +1,37 @@
+"""From the fields of a packet to the message that they are. Knows nothing of XML or handlers."""
+
+from .errors import BadXml
+from .req_msg import KINDS, EventReqMsg, Fields, ReqMsg, build, text
+
+
+def read_msg(fields: Fields) -> ReqMsg | None:
+    """Build the message that *fields* describe.
+
+    Returns:
+        The typed message; a general one for a kind that we do not know; None when WeChat left out who sends what to whom
+        (MsgType, FromUserName or ToUserName missing or empty): there is nothing to answer then. Component notices and
+        the container probe have none of the three and are general events.
+
+    Raises:
+        BadXml: One of the three stands twice or has children, so that two readers could see two different users.
+    """
+    msg_type, sender, account = (fields.get(name, "") for name in ("MsgType", "FromUserName", "ToUserName"))
+    if not (isinstance(msg_type, str) and isinstance(sender, str) and isinstance(account, str)):
+        raise BadXml("MsgType, FromUserName and ToUserName stand once and hold text")
+    if not msg_type.strip():
+        return build(EventReqMsg, fields, raw=fields) if "InfoType" in fields or "action" in fields else None
+    if not sender.strip() or not account.strip():
+        return None
+    # In lower case: WeChat mixes cases, and its test tools differ again.
+    kind = msg_type.strip().lower()
+    if kind == "event":
+        return build(event_class(text(fields.get("Event")).lower()), fields, raw=fields)
+    return build(KINDS.get(kind, ReqMsg), fields, raw=fields)
+
+
+def event_class(name: str) -> type[EventReqMsg]:
+    """Return which class stands for an event, by its name in lower case; the general one for what we do not know."""
+    # Not at the top: the events take longer to make than everything else of ours together.
+    from .events import EVENTS
+
+    return EVENTS.get(name, EventReqMsg)

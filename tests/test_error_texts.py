@@ -1,0 +1,228 @@
+"""What the author of a bot gets to read when something is written wrongly: input and message, all in one place.
+
+Each message names the thing, says what is wrong and what to do; where a newcomer must act, in Chinese, too. None holds a
+secret.
+"""
+
+import re
+
+import pytest
+from flask import Flask
+
+from wx_mp_svr import Article, ConfigError, TextReqMsg, WxMpServer
+
+TOKEN, APPID, KEY = "ErrorTexts1", "wx0123456789abcdef", "k" * 43
+PLAIN = {"token": TOKEN, "store": "memory:"}
+SAFE = {**PLAIN, "appid": APPID, "aes_key": KEY}
+RANGE = "must be a whole number from {0} to {1} / 必须是 {0} 到 {1} 之间的整数".format
+FULL_WIDTH = "holds full-width or Chinese characters; type it in half-width letters / 含有全角或中文字符：请改用半角"
+BLANKS = "has blanks around it; remove them / 前后有空格或换行：请去掉"
+QUOTES = "has quotation marks around it; remove them / 前后有引号：请去掉"
+LENGTH = (
+    "has {0} characters, or some that are not Base64; an EncodingAESKey has exactly 43 (A-Z a-z 0-9) / "
+    "长度 {0} 或字符不对：EncodingAESKey 是 43 位字母或数字"
+).format
+HANG_UP = (
+    "must come after WeChat's 5 seconds, and hold before them (hold < 5 < hang_up < 6) / "
+    "必须晚于微信的 5 秒，hold 则必须早于 5 秒（hold < 5 < hang_up < 6）"
+)
+STORE = (
+    "must be memory:, sqlite:PATH or redis://HOST:PORT/DATABASE / 应为 memory:、sqlite:路径 或 redis://主机:端口/库号"
+)
+
+SETTINGS = [
+    ({**PLAIN, "token": ""}, "TOKEN is missing; wx-mp-svr keygen makes one, the same is entered in the account's server "
+     "settings / 缺少 Token：用 wx-mp-svr keygen 生成，与公众平台「服务器配置」里的令牌(Token)一致"),
+    ({**PLAIN, "token": "ab"}, "TOKEN must be 3 to 32 letters and digits / 必须是 3-32 位字母或数字"),
+    ({**PLAIN, "token": "a b c"}, "TOKEN must be 3 to 32 letters and digits / 必须是 3-32 位字母或数字"),
+    ({**PLAIN, "token": f" {TOKEN}"}, f"TOKEN {BLANKS}"),
+    ({**PLAIN, "token": f"'{TOKEN}'"}, f"TOKEN {QUOTES}"),
+    ({**PLAIN, "token": f"“{TOKEN}”"}, f"TOKEN {QUOTES}"),
+    ({**PLAIN, "token": "ａｂｃ"}, f"TOKEN {FULL_WIDTH}"),
+    ({**PLAIN, "aes_key": KEY}, "APPID is missing; it is needed with an EncodingAESKey (the settings page shows it as "
+     "AppID) / 缺少 AppID：使用 EncodingAESKey 时必填，见公众平台「设置与开发 → 基本配置」的开发者ID(AppID)"),
+    ({**SAFE, "appid": "gh_0123456789ab"}, "APPID is the account's original ID (gh_...); the AppID begins with wx "
+     "/ 这是原始ID（gh_ 开头），AppID 以 wx 开头"),
+    ({**SAFE, "appid": "0" * 32}, "APPID looks like the AppSecret; the AppID begins with wx "
+     "/ 这像是 AppSecret，AppID 以 wx 开头；AppSecret 请勿外泄"),
+    ({**SAFE, "appid": "wx 1"}, "APPID holds characters that no AppID has / 含有 AppID 不会有的字符"),
+    ({**SAFE, "aes_key": KEY[1:]}, f"AES_KEY {LENGTH(42)}"),
+    ({**SAFE, "aes_key": KEY + "="}, "AES_KEY has 44 characters; leave out the = at its end / "
+     "有 44 个字符：请去掉末尾的 ="),
+    ({**SAFE, "aes_key": KEY + "\n"}, f"AES_KEY {BLANKS}"),
+    ({**SAFE, "aes_key": KEY[1:] + "。"}, f"AES_KEY {FULL_WIDTH}"),
+    ({**SAFE, "aes_key_old": "k"}, f"AES_KEY_OLD {LENGTH(1)}"),
+    ({**PLAIN, "aes_key_old": KEY}, "AES_KEY_OLD is set, but AES_KEY is missing: the old key only helps out a new one "
+     "/ 设置了旧密钥，却缺少 AES_KEY"),
+    ({**PLAIN, "mode": "secure"}, "MODE must be plain, compatible or safe "
+     "/ 必须是 plain（明文）、compatible（兼容）或 safe（安全）"),
+    ({**PLAIN, "mode": "safe"}, "MODE is safe, but AES_KEY is missing / 是 safe，但缺少 AES_KEY（EncodingAESKey）"),
+    ({**SAFE, "mode": "plain"}, "MODE is plain, but an AES key is set; remove one of the two "
+     "/ 是 plain（明文），却设置了 AES_KEY：请去掉其中一个"),
+    ({**PLAIN, "path": "wx"}, "PATH must begin with / and hold neither ? nor # / 必须以 / 开头，不含 ? 和 #"),
+    ({**PLAIN, "path": "/wx?a=1"}, "PATH must begin with / and hold neither ? nor # / 必须以 / 开头，不含 ? 和 #"),
+    ({**PLAIN, "store": "mysql://x"}, f"STORE {STORE}"),
+    ({**PLAIN, "port": "x"}, "PORT must be a whole number / 必须是整数"),
+    ({**PLAIN, "port": 70_000}, f"PORT {RANGE(0, 65535)}"),
+    ({**PLAIN, "window": -1}, f"WINDOW {RANGE(0, 86400)}"),
+    ({**PLAIN, "max_body": 1}, f"MAX_BODY {RANGE(1024, 16777216)}"),
+    ({**PLAIN, "tries": 9}, f"TRIES {RANGE(1, 4)}"),
+    ({**PLAIN, "hold": 6}, f"HANG_UP {HANG_UP}"),
+    ({**PLAIN, "hang_up": 4}, f"HANG_UP {HANG_UP}"),
+    ({**PLAIN, "max_held": 0}, f"MAX_HELD {RANGE(1, 100000)}"),
+    ({**PLAIN, "max_jobs": 0}, f"MAX_JOBS {RANGE(1, 100000)}"),
+    ({**PLAIN, "max_queued": 0}, f"MAX_QUEUED {RANGE(1, 100000)}"),
+    ({**PLAIN, "breaker": -1}, f"BREAKER {RANGE(0, 1000000)}"),
+    ({**PLAIN, "grace": -1}, "GRACE must be a number above 0 / 必须是大于 0 的数字"),
+    ({**PLAIN, "session_wait": "soon"}, "SESSION_WAIT must be a number / 必须是数字"),
+    ({**PLAIN, "rerun_lost": "maybe"}, "RERUN_LOST must be 1 or 0 / 必须是 1 或 0"),
+    ({**PLAIN, "error_text": 5}, "ERROR_TEXT must be text, in quotation marks / 必须是文本（加引号的字符串）"),
+]  # fmt: skip
+
+
+def without_values(settings):
+    return " ".join(f"{name}={value!r}" for name, value in settings.items() if PLAIN.get(name) != value)
+
+
+@pytest.mark.parametrize(("settings", "message"), SETTINGS, ids=[without_values(settings) for settings, _ in SETTINGS])
+def test_a_wrong_setting(settings, message):
+    """One setting, one message, by argument and by environment name."""
+    with pytest.raises(ConfigError) as error:
+        WxMpServer(**settings, env_prefix="WX2_")
+    head, english, chinese = str(error.value).split("\n")
+    assert head == "wx-mp-svr has 1 wrong setting(s) / 配置有 1 处错误:"
+    assert f"{english.strip()} / {chinese.strip()}" == f"WX2_{message}"
+    for secret in (settings["token"], settings.get("aes_key", ""), settings.get("aes_key_old", "")):
+        assert len(secret) < 3 or secret not in str(error.value)
+
+
+def test_all_wrong_settings_at_once():
+    with pytest.raises(ConfigError) as error:
+        WxMpServer(token="", port="x", mode="safe")
+    assert re.findall(r"  (WX_MP_\w+) ", str(error.value)) == ["WX_MP_PORT", "WX_MP_TOKEN", "WX_MP_MODE"]
+
+
+def handler(req):
+    return None
+
+
+def build(**settings):
+    return WxMpServer(**{**PLAIN, **settings})
+
+
+def mounted_twice():
+    server = WxMpServer(app=None, **PLAIN)
+    server.init_app(Flask("one"))
+    server.init_app(Flask("two"))
+
+
+def path_taken():
+    app = Flask("host")
+    app.add_url_rule("/wx_mp_cb", "page", handler)
+    WxMpServer(app=app, **PLAIN)
+
+
+def twice():
+    build(on_message=handler).on_message(handler)
+
+
+HERE = re.escape(__file__)
+PROGRAMS = [
+    (lambda: build(tokn="x"), r"there is no setting tokn; did you mean token\?"),
+    (lambda: build(store="redis://:s3cret@host:x/0"), "the store's URL must be like redis://127.0.0.1:6379/0 .*"
+     "percent-encoded / Redis 地址格式不对，密码中的特殊字符须百分号编码"),
+    (lambda: build(runner=print), "a runner needs a store that its workers share: WX_MP_STORE=sqlite:PATH or redis://... "
+     "/ 使用任务队列时，WX_MP_STORE 须为 sqlite: 或 redis://"),
+    (lambda: build(token="xxx").run(host="0.0.0.0"), "the demo's Token, AES key or AppID are known to everybody, and "
+     "0.0.0.0 can be reached by others; set your own, or listen on 127.0.0.1 / "
+     "演示用的 .*只能监听 127.0.0.1：请换成自己的"),
+    (lambda: build().run(host="0.0.0.0", debug=True), "debug=True is for your own machine, and 0.0.0.0 can be reached by "
+     "others"),
+    (lambda: WxMpServer(app=None).run(), r"this server has no app yet; call init_app\(app\) first"),
+    (lambda: WxMpServer(app=None).stats(), r"this server has no app yet; call init_app\(app\) first"),
+    (mounted_twice, "this server is mounted already; make one WxMpServer for each app and account"),
+    (path_taken, "WX_MP_PATH: /wx_mp_cb is taken by 'page' of this app; choose another path for one of the two / "
+     "这个路径已被占用，请换一个"),
+    (twice, rf"on_message is given twice, keep one: handler \({HERE}:\d+\) and handler \({HERE}:\d+\)"),
+    (lambda: build(on_message="text"), "on_message must be a function, not str"),
+    (lambda: build(on_message=lambda: None), rf"on_message: <lambda>.<locals>.<lambda> \({HERE}:\d+\) is "
+     r"written with the arguments \(\), "
+     r"but will be called with \(req\): too many positional arguments / 处理函数的参数不对"),
+    (lambda: build(on_error=handler), rf"on_error: handler \({HERE}:\d+\) is written with the arguments \(req\), "
+     r"but will be called with \(exc, req\): too many positional arguments / 处理函数的参数不对"),
+    (lambda: build().text(re.compile("天气(?P<city>.+)"))(handler), r"the route for re.compile\('天气\(\?P<city>.+\)'\): "
+     rf"handler \({HERE}:\d+\) is written with the arguments \(req\), but will be called with \(req, city=...\): "
+     "got an unexpected keyword argument 'city' / 处理函数的参数不对"),
+    (lambda: build().text("帮助", "帮助")(handler), rf"handler \({HERE}:\d+\): this route can never match / "
+     rf"此路由永远不会匹配. '帮助' has a route already: handler \({HERE}:\d+\)"),
+    (lambda: build().text("帮助 ")(handler), rf"handler \({HERE}:\d+\): this route can never match / 此路由永远不会匹配. "
+     "'帮助 ' is empty or has white space around it, which is taken off a message"),
+    (lambda: build().text(5)(handler), rf"handler \({HERE}:\d+\): a text route is a str or re.compile\(...\), not 5"),
+    (lambda: build().event(handler), r'an event route is written like @server.event\("CLICK", key="V1001"\)'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("program", "message"), PROGRAMS, ids=[message[:40] for _, message in PROGRAMS])
+def test_a_wrong_program(program, message, monkeypatch):
+    """Said at start."""
+    for name, value in PLAIN.items():
+        monkeypatch.setenv(f"WX_MP_{name.upper()}", value)
+    with pytest.raises(ConfigError) as error:
+        program()
+    assert re.fullmatch(message, str(error.value), re.DOTALL), str(error.value)
+    assert "s3cret" not in str(error.value)
+
+
+def raises(req):
+    raise ZeroDivisionError
+
+
+def exits(req):
+    raise SystemExit
+
+
+def stream(req):
+    yield 1
+
+
+async def bare_touch(req):
+    return req.session["n"]
+
+
+def not_json(req):
+    req.session["when"] = object()
+
+
+def number_as_key(req):
+    req.session[1] = 1
+
+
+HANDLERS = [
+    (raises, "the handler raises raised"),
+    (exits, "the handler exits raised"),
+    (lambda req: 5, "the reply of <lambda> cannot be sent: <lambda> returned int; return a reply object (TextRspMsg, ...), "
+     "a str, an Article or a list of Article, or None to acknowledge"),
+    (lambda req: {"content": "a"}, "the reply of <lambda> cannot be sent: <lambda> returned dict; return a reply object "
+     "(TextRspMsg, ...), a str, an Article or a list of Article, or None to acknowledge"),
+    (lambda req: [Article("a"), "b"], "the reply of <lambda> cannot be sent: <lambda> returned list; return a reply object "
+     "(TextRspMsg, ...), a str, an Article or a list of Article, or None to acknowledge"),
+    (stream, "the reply of stream cannot be sent: stream yielded int; a streaming handler yields str"),
+    (bare_touch, "RuntimeError: an async def must not block all others: use `async with req.session as session:`"),
+    (not_json, "TypeError: req.session holds what JSON does not have: Object of type object is not JSON serializable"),
+    (number_as_key, "TypeError: a key of req.session is a str, not int"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "message"), HANDLERS, ids=[message[-40:] for _, message in HANDLERS])
+def test_a_wrong_handler(wrong, message, caplog):
+    """Said in the log, once; the user gets the error text, and WeChat no reason to try again."""
+    wechat = WxMpServer(on_message=wrong, **PLAIN).test_client()
+    result = wechat.send_text("你好")
+    assert (result.content, len(result.tries)) == ("抱歉，出错了，请稍后再试。", 1)
+    assert message in caplog.text
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+
+
+def test_the_session_outside_of_a_handler():
+    with pytest.raises(RuntimeError, match=r"^req.session is there in handlers only$"):
+        TextReqMsg(content="hi").session  # noqa: B018
