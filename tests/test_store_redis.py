@@ -1,6 +1,5 @@
 """The store on Redis keeps the contract, against a real server; whatever happens to that one is a StoreError, soon."""
 
-import os
 import re
 import select
 import socket
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 import servers
 from redis import Redis
-from store_contract import EVERY_VERB, FakeClock, SharedStoreContract, every_verb
+from store_contract import EVERY_VERB, FakeClock, SharedStoreContract, every_verb, forked, may_fork
 
 from wx_mp_svr.errors import ConfigError, StoreError
 from wx_mp_svr.store import open_store
@@ -364,26 +363,15 @@ def test_without_redis_py_it_is_a_config_error(monkeypatch, scheme):
         open_store(f"{scheme}://127.0.0.1:6379/0")
 
 
+@may_fork
 def test_a_fork_shares_no_connection(shared_redis):
     """Two processes on one socket would read each other's answers; see also the contract (B103)."""
     store = RedisStore(shared_redis.url)
     store.set("a", 1, 60)
     with client_of(shared_redis) as client:
         before = {each["id"] for each in client.client_list()}
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            store.get("a")
-            os.write(write, b"x")
-        finally:
-            os._exit(0)
-    os.close(write)
-    assert select.select([read], [], [], 20)[0]
-    answered = os.read(read, 1)
-    os.close(read)
-    os.waitpid(child, 0)
-    assert answered == b"x"
+    with forked(lambda: store.get("a")) as child:
+        assert child() == 1
     assert store.get("a") == 1
     with client_of(shared_redis) as client:
         assert {each["id"] for each in client.client_list()} & before

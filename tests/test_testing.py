@@ -233,7 +233,7 @@ def test_connecting_counts_among_the_five_seconds():
             for one in waiting:
                 one.close()
     assert (result.tries[0].status, result.tries[0].error) == (None, "timeout")
-    assert result.elapsed == pytest.approx(DEADLINE, abs=0.2)
+    assert DEADLINE * 0.95 < result.elapsed < DEADLINE * 4  # and not the system's two minutes
 
 
 def test_a_closed_port_is_an_error_and_no_timeout():
