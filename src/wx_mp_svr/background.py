@@ -67,7 +67,8 @@ def push_key(req: ReqMsg, xml: bytes) -> str:
     else:
         parts = [hashlib.sha256(xml).hexdigest()]
     identity = repr([req.to_user_name, req.from_user_name, *parts]).encode()
-    return "p:" + hashlib.blake2b(identity, digest_size=16).hexdigest()
+    # The time goes first: it keeps what is written together together, in a store that is sorted by key.
+    return f"p:{req.create_time or 0}:{hashlib.blake2b(identity, digest_size=16).hexdigest()}"
 
 
 def _ids(fields: Mapping[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ together, each with its cure, in English and Chinese; no message holds the value
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
+from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ def setting(
     return field(default=default, metadata={"about": about, "unit": unit, "limits": limits, "secret": secret})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
     """Every setting. The environment name is ``WX_MP_`` and the name in capitals."""
 
@@ -94,7 +95,7 @@ class Settings:
     fetch_label: str = setting("查看回复", "取回复的链接文字")
     next_label: str = setting("下一页", "翻页的链接文字")
 
-    @property
+    @cached_property
     def keep_seconds(self) -> float:
         """How long a push is known: a replayed one must be known or too old, and it is let in a window before and after."""
         return max(600.0, 2.0 * self.window)

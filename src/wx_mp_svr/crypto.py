@@ -6,7 +6,7 @@ XML or signatures. The only importer of Crypto.
 
 import base64
 import binascii
-import secrets
+import os
 import struct
 import threading
 
@@ -78,7 +78,7 @@ class Cipher:
             filler: The 16 bytes in front; fresh random ones when omitted. Only known-answer tests give them: under a
                 fixed IV they are all that makes two equal messages differ.
         """
-        filler = secrets.token_bytes(RANDOM_BYTES) if filler is None else filler
+        filler = os.urandom(RANDOM_BYTES) if filler is None else filler
         plain = b"".join((filler, struct.pack(">I", len(message)), message, self._appid))
         pad = PAD_BLOCK - len(plain) % PAD_BLOCK
         plain += bytes([pad]) * pad

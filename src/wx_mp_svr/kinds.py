@@ -15,15 +15,15 @@ def read_msg(fields: Fields) -> ReqMsg | None:
     Raises:
         BadXml: One of the three stands twice or has children, so that two readers could see two different users.
     """
-    msg_type, sender, account = (fields.get(name, "") for name in ("MsgType", "FromUserName", "ToUserName"))
+    msg_type, sender, account = fields.get("MsgType", ""), fields.get("FromUserName", ""), fields.get("ToUserName", "")
     if not (isinstance(msg_type, str) and isinstance(sender, str) and isinstance(account, str)):
         raise BadXml("MsgType, FromUserName and ToUserName stand once and hold text")
-    if not msg_type.strip():
+    # In lower case: WeChat mixes cases, and its test tools differ again.
+    kind = msg_type.strip().lower()
+    if not kind:
         return build(EventReqMsg, fields, raw=fields) if "InfoType" in fields or "action" in fields else None
     if not sender.strip() or not account.strip():
         return None
-    # In lower case: WeChat mixes cases, and its test tools differ again.
-    kind = msg_type.strip().lower()
     if kind == "event":
         return build(event_class(text(fields.get("Event")).lower()), fields, raw=fields)
     return build(KINDS.get(kind, ReqMsg), fields, raw=fields)

@@ -18,12 +18,14 @@ log = logging.getLogger("wx_mp_svr")
 
 MAX_DEPTH = 16
 MAX_ELEMENTS = 2000  # with their attributes
+MAX_UNSIGNED = (
+    400  # of what nobody has authenticated yet: a whole push beside its Encrypt, in compatible mode, and more
+)
 MAX_ATTRIBUTES = 16  # of one element
-MAX_PLAIN = 64  # elements; more than any push has
+MAX_PLAIN = 64  # elements of a message that is read without a parser; more than nearly all have
 
 # XML 1.0 allows none of these, yet WeChat passes on the control characters that users type.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_NOT_AS_IT_IS = re.compile(rf"[\]{_ILLEGAL.pattern[1:]}")  # what a CDATA section may have to be mended for
 # What may stand before the root. A DOCTYPE is not among it, and further down no XML parser accepts one, so that entities
 # never come to be.
 _ROOT = re.compile(r"\s*(?:<\?xml\s[^<>]*\?>\s*)?<xml[\s>]")
@@ -37,18 +39,17 @@ _MARKUP = re.compile(
     re.DOTALL,
 )
 # What WeChat writes: names without prefix or attribute, one CDATA section or bare text without control characters, white
-# space only in between. The end of the root is looked for where there is no further element.
+# space only in between; and, matched in one go, what is no such element: of a plain document only its end.
 _PLAIN_BEGIN = re.compile(r"[ \t\n]*<xml>[ \t\n]*")
 _NOT_PLAIN = "\x00-\x08\x0b-\x1f\ufffe\uffff"
 _PLAIN_ELEMENT = re.compile(
     r"<([A-Za-z_][A-Za-z0-9_]*)>"
     rf"(?:<!\[CDATA\[([^\]{_NOT_PLAIN}]*(?:\](?!\]>)[^\]{_NOT_PLAIN}]*)*)\]\]>|([^<>&\]{_NOT_PLAIN}]*))"
-    r"</\1>[ \t\n]*"
+    r"</\1>[ \t\n]*|(.+)",
+    re.DOTALL,
 )
-_PLAIN_END = re.compile(r"</xml>[ \t\n]*")
 # The elements whose text users write; they alone can hold a `]]>`.
 _USER_TEXT = re.compile(r"<(Content|Recognition|Title|Description|Label|EventKey)><!\[CDATA\[")
-_BLANKS_AROUND_CONTENT = re.compile(r"<Content>(\s*)<!\[CDATA\[.*\]\]>(\s*)</Content>", re.DOTALL)
 
 
 def load(body: bytes, *, authentic: bool = False) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def load(body: bytes, *, authentic: bool = False) -> dict[str, Any]:
     xml = _ILLEGAL.sub("", xml.removeprefix("\ufeff"))
     if not _ROOT.match(xml):
         raise BadXml("not an <xml> document, or one with a DOCTYPE")
-    check_limits(xml)
+    check_limits(xml, MAX_ELEMENTS if authentic else MAX_UNSIGNED)
     try:
         root = _parse(xml)
     except ExpatError as exc:
@@ -100,17 +101,11 @@ def _read_plainly(xml: str) -> dict[str, Any] | None:
         What a parser would, or None for everything that is not quite as plain: that is the parser's.
     """
     begin = _PLAIN_BEGIN.match(xml)
-    if begin is None:
+    if begin is None or xml.count("</") > MAX_PLAIN:
         return None
-    position = begin.end()
-    fields: dict[str, Any] = {}
-    while found := _PLAIN_ELEMENT.match(xml, position):
-        name, cdata, bare = found.groups()
-        if name in fields or len(fields) == MAX_PLAIN:
-            return None
-        fields[name] = bare if cdata is None else cdata
-        position = found.end()
-    return fields if fields and _PLAIN_END.fullmatch(xml, position) else None
+    *elements, (_, _, _, end) = _PLAIN_ELEMENT.findall(xml, begin.end()) or [("", "", "", "")]
+    fields: dict[str, Any] = {name: cdata or bare for name, cdata, bare, _ in elements}
+    return fields if 0 < len(fields) == len(elements) and end.rstrip(" \t\n") == "</xml>" else None
 
 
 def _parse(xml: str) -> Any:
@@ -126,7 +121,7 @@ def _load_mended(xml: str) -> Any:
         raise BadXml("not well-formed") from exc
 
 
-def check_limits(xml: str) -> None:
+def check_limits(xml: str, most: int = MAX_ELEMENTS) -> None:
     """Raise BadXml for a document that is too deep or has too many elements or attributes, before a parser sees it."""
     # An element takes one `<` at least, a level two, an attribute `="`: most messages need no closer look.
     if xml.count("<") <= 2 * MAX_DEPTH and not _ATTRIBUTE.search(xml):
@@ -143,7 +138,7 @@ def check_limits(xml: str) -> None:
             depth += not tag.endswith("/")
         else:
             others += 1  # comments, sections, and what is no tag: no push has as many of these, either
-        if depth > MAX_DEPTH or max(elements, others) > MAX_ELEMENTS or attributes > MAX_ATTRIBUTES:
+        if depth > MAX_DEPTH or max(elements, others) > most or attributes > MAX_ATTRIBUTES:
             raise BadXml("too deep, or too many elements or attributes")
 
 
@@ -166,8 +161,11 @@ def _tidy_value(value: Any) -> Any:
 
 def _without_blanks_outside_cdata(content: str, xml: str) -> str:
     """Take from *content* the white space around its CDATA section, but not the user's own inside of it."""
-    found = _BLANKS_AROUND_CONTENT.search(xml)
-    return content[len(found[1]) : len(content) - len(found[2])] if found else content
+    inner = xml[xml.find("<Content>") + len("<Content>") : xml.rfind("</Content>")].replace("\r\n", "\n")
+    section = inner.strip()
+    if not section.startswith("<![CDATA[") or not section.endswith("]]>"):
+        return content
+    return content[len(inner) - len(inner.lstrip()) : len(content) - len(inner) + len(inner.rstrip())]
 
 
 def _mend(xml: str) -> str:
@@ -217,14 +215,14 @@ def _inner(value: Any) -> str:
 
 def cdata(value: str) -> str:
     """Write *value* so that it cannot end its own CDATA section."""
-    if _NOT_AS_IT_IS.search(value):
+    if "]" in value or not value.isprintable():
         value = legal(value).replace("]]>", "]]]]><![CDATA[>")
     return f"<![CDATA[{value}]]>"
 
 
 def legal(value: str) -> str:
     """Return *value* without the characters that XML 1.0 has no place for."""
-    if not _ILLEGAL.search(value):
+    if value.isprintable() or not _ILLEGAL.search(value):  # the first is much faster; line ends and some blanks are not
         return value
     clean = _ILLEGAL.sub("", value)
     log.warning("dropped %d characters that XML does not allow", len(value) - len(clean))

@@ -77,8 +77,8 @@ class MemoryStore(ForkAware):
         items[key] = (value, end)
         items.move_to_end(key)
         # Two steps a write: what is over goes, at the pace at which it came, and never more than the bound stays.
-        for _ in range(min(2, len(items))):
+        for _ in (1, 2):
             oldest = next(iter(items))
-            if items[oldest][1] > now and len(items) <= self._max_keys:
+            if (items[oldest][1] > now and len(items) <= self._max_keys) or len(items) == 1:
                 break
             del items[oldest]
