@@ -5,6 +5,7 @@ The ciphertexts that no honest sender would write are made by `seal`, an indepen
 
 import base64
 import json
+import os
 import re
 import secrets
 import struct
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher as OtherCipher
 from cryptography.hazmat.primitives.ciphers import algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
+from store_contract import forked, may_fork
 from wechatpy.crypto import WeChatCrypto
 
 from wx_mp_svr.crypto import Cipher, ReusedCipher, key_of
@@ -362,3 +364,31 @@ def test_a_reused_cipher_serves_many_threads():
     messages = [str(number).encode() * 50 for number in range(400)]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda message: cipher.decrypt(cipher.encrypt(message)), messages)) == messages
+
+
+def test_no_filler_is_used_twice(monkeypatch):
+    """Under a fixed IV it is all that makes two equal messages differ: fresh ones from the system, however many at once."""
+    asked = []
+
+    def urandom(size, urandom=os.urandom):
+        asked.append(urandom(size))
+        return asked[-1]
+
+    monkeypatch.setattr(os, "urandom", urandom)
+    cipher = ReusedCipher("abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG", "wx2c2769f8efd9abc2")
+    fillers = [cipher._filler() for _ in range(200)]
+    assert len(set(fillers)) == 200
+    assert all(filler in b"".join(asked) for filler in fillers)
+    assert len(asked) < 10
+
+
+@may_fork
+def test_a_forked_child_seals_differently():
+    """Neither its fillers nor the state of its CBC are its parent's."""
+    cipher = ReusedCipher("abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG", "wx2c2769f8efd9abc2")
+    cipher.encrypt(b"before")
+    with forked(lambda: [cipher.encrypt(b"x"), cipher._filler()]) as child:
+        sealed, filler = child()
+    assert (sealed, filler) != (cipher.encrypt(b"x"), cipher._filler())
+    assert sealed[:20] != cipher.encrypt(b"x")[:20]
+    assert cipher.decrypt(sealed) == b"x"

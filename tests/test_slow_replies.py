@@ -549,6 +549,27 @@ def test_a_handler_that_has_always_been_quick_runs_in_the_requests_own_thread():
     assert ["wx-mp-worker" == name for name in names] == [True, False, False, True]
 
 
+def test_what_the_interpreter_keeps_from_a_handler_in_a_crowd_does_not_make_it_slow():
+    """Each of the other threads may have it for 5 ms before it is the handler's turn again."""
+    names = []
+
+    def handler(req, bot):
+        names.append(threading.current_thread().name)
+        time.sleep(0.06)
+        return "quick"
+
+    bot = Bot(handler, time_scale=1)
+    other = Bot(handler, time_scale=1)
+    crowd = {str(number): None for number in range(30)}
+    other.server._runs.here.update(crowd)
+    for each in (bot, other):
+        each.wechat.send_text("now")
+        each.wechat.send_text("now")
+    for key in crowd:
+        del other.server._runs.here[key]
+    assert ["wx-mp-worker" == name for name in names] == [True, True, True, False]
+
+
 def test_a_handler_that_exits_is_a_bug_like_any_other(caplog):
     def leave(req, bot):
         raise SystemExit(1)

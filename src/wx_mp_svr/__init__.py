@@ -1,6 +1,25 @@
 """A small Flask framework for the callbacks of WeChat Official Accounts (微信公众号).
 
-Start with `WxMpServer`; messages are `...ReqMsg` and `...Event`, replies `...RspMsg`.
+A whole bot, configured by the environment (``WX_MP_APPID``, ``WX_MP_TOKEN``, ``WX_MP_AES_KEY``)::
+
+    from wx_mp_svr import WxMpServer
+
+    server = WxMpServer()
+
+    @server.text("帮助")
+    def help(req):
+        return "你好！"
+
+    server.run()
+
+What to know:
+    `WxMpServer`: the server; takes handlers, has the routes.
+    `ReqMsg`: what all messages have; ``...ReqMsg`` are the kinds of messages, ``...Event`` those of events.
+    `RspMsg`: what all replies have; ``...RspMsg`` are the kinds of replies, `Article` is for news. A str is a text.
+    `Session`: `req.session`, what the bot remembers of a user.
+    `WxMpError`: what all errors have; `ConfigError` is raised at start, the others are logged.
+    `Store`: what a store of your own must do.
+    `wx_mp_svr.testing.FakeWeChat`: WeChat's side, for tests; also as `WxMpServer.test_client`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -35,6 +54,10 @@ else:
         from . import events
 
         return getattr(events, name)
+
+    def __dir__() -> list[str]:
+        """Name the events, too, for `help` and completion."""
+        return sorted({*globals(), *__all__})
 
 __all__ = [
     "AddGuideBuyerRelationEvent", "AddStoreAuditInfoEvent", "AnnualRenewEvent", "ApplyMerchantAuditInfoEvent",

@@ -44,7 +44,7 @@ def page_key(key: str, number: int) -> str:
 
 def as_page(record: Any) -> Page | None:
     """Read what the store kept of a page."""
-    return Page(record["xml"], record["chars"], record["more"]) if record is not None else None
+    return Page(*record) if record is not None else None
 
 
 class Run:
@@ -182,8 +182,7 @@ class Answers:
             late: Whether users may come for it by a link; else it need outlive only WeChat's tries.
         """
         ttl = self._settings.keep_answers if late or page.more or number > 1 else self._settings.keep_seconds
-        record = {"xml": page.xml, "chars": page.chars, "more": page.more}
-        if self._store.add(page_key(key, number), record, ttl):
+        if self._store.add(page_key(key, number), page, ttl):  # in JSON an array
             return page
         return as_page(self._store.get(page_key(key, number))) or page
 

@@ -136,7 +136,6 @@ class Background(ForkAware):
         self._watcher = Watcher(store, 0.1 * max(0.2, settings.time_scale), settings.beat)
         self._ages = Ages(enabled=settings.time_scale == 1)
         self._breaker = Breaker(settings.breaker)
-        self.begin()
         self.watch_forks()
 
     def begin(self) -> None:

@@ -48,12 +48,12 @@ def setting(
         about: What it is for, in Chinese (the README's table shows it).
         unit: What it is counted in.
         limits: The least and the most that it may be.
-        secret: Never shown.
+        secret: Never shown, not even that it is there.
     """
-    return field(default=default, metadata={"about": about, "unit": unit, "limits": limits, "secret": secret})
+    return field(default=default, repr=not secret, metadata={"about": about, "unit": unit, "limits": limits})
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Every setting. The environment name is ``WX_MP_`` and the name in capitals."""
 
@@ -67,7 +67,7 @@ class Settings:
     port: int = setting(5001, "run() 监听的端口", limits=(0, 65535))
     window: int = setting(300, "允许的时钟误差，0 为不检查", unit="秒", limits=(0, 86400))
     max_body: int = setting(64 * 1024, "请求体上限", unit="字节", limits=(1024, 16 * 1024 * 1024))
-    store: Any = setting("", "去重与回复的存放处：memory:、sqlite:路径、redis://…；默认为 SQLite 文件")
+    store: Any = setting("", "去重与回复的存放处：memory:、sqlite:路径、redis://…；默认为 SQLite 文件", secret=True)
     hold: float = setting(4.3, "一次推送内等待处理函数的时间（微信 5 秒后断开）", unit="秒")
     hang_up: float = setting(5.2, "还没有答案时挂断的时间，须晚于微信的 5 秒", unit="秒")
     tries: int = setting(3, "微信推送同一条消息的次数", unit="次", limits=(1, 4))
@@ -109,14 +109,6 @@ class Settings:
         """Return the settings with `time_scale` applied to the times of one push."""
         times = ("hold", "hang_up", "held_after", "grace", "session_wait")
         return replace(self, **{name: getattr(self, name) * self.time_scale for name in times})
-
-    def __repr__(self) -> str:
-        """Show every setting but the secrets."""
-        shown = (
-            f"{f.name}={'***' if f.metadata['secret'] and getattr(self, f.name) else repr(getattr(self, f.name))}"
-            for f in fields(self)
-        )
-        return f"Settings({', '.join(shown)})"
 
     @property
     def demo_values(self) -> bool:

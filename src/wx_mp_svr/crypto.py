@@ -13,9 +13,11 @@ import threading
 from Crypto.Cipher import AES
 
 from .errors import BadCiphertext, ConfigError
+from .forking import ForkAware
 
 RANDOM_BYTES = 16
 HEAD_BYTES = RANDOM_BYTES + 4  # the random filler and the length
+FILLERS = 64  # asked of the system at once
 PAD_BLOCK = 32  # WeChat pads to 32 although an AES block has 16: a library's own unpadding rejects half of its packets
 
 
@@ -48,6 +50,9 @@ class Cipher:
     def _encrypt_blocks(self, plain: bytes) -> bytes:
         return AES.new(self._key, AES.MODE_CBC, self._key[:16]).encrypt(plain)
 
+    def _filler(self) -> bytes:
+        return os.urandom(RANDOM_BYTES)
+
     def decrypt(self, encrypted: str) -> bytes:
         """Return the message in *encrypted* (Base64).
 
@@ -78,14 +83,14 @@ class Cipher:
             filler: The 16 bytes in front; fresh random ones when omitted. Only known-answer tests give them: under a
                 fixed IV they are all that makes two equal messages differ.
         """
-        filler = os.urandom(RANDOM_BYTES) if filler is None else filler
+        filler = self._filler() if filler is None else filler
         plain = b"".join((filler, struct.pack(">I", len(message)), message, self._appid))
         pad = PAD_BLOCK - len(plain) % PAD_BLOCK
         plain += bytes([pad]) * pad
         return base64.b64encode(self._encrypt_blocks(plain)).decode()
 
 
-class ReusedCipher(Cipher):
+class ReusedCipher(ForkAware, Cipher):
     """A cipher that sets up its key once per thread: that costs more than the cipher itself.
 
     Its CBC goes on where the last message ended instead of at the IV. Only the first block depends on that, and in this
@@ -94,7 +99,19 @@ class ReusedCipher(Cipher):
 
     def __init__(self, encoding_aes_key: str, appid: str) -> None:
         super().__init__(encoding_aes_key, appid)
+        self.watch_forks()
+
+    def begin(self) -> None:
+        """Set up what must not be the same in a forked child."""
         self._mine = threading.local()
+
+    def _filler(self) -> bytes:
+        # Many at once: with each call to the system a thread lets go of the interpreter and has to get it back.
+        fillers: list[bytes] = getattr(self._mine, "fillers", [])
+        if not fillers:
+            block = os.urandom(RANDOM_BYTES * FILLERS)
+            fillers = self._mine.fillers = [block[i : i + RANDOM_BYTES] for i in range(0, len(block), RANDOM_BYTES)]
+        return fillers.pop()
 
     def _decrypt_blocks(self, ciphertext: bytes) -> bytes:
         try:

@@ -114,7 +114,7 @@ class Exchange:
             raise ClockSkew(skew)
 
     def _refuse(self, err: Refused, now: float, remote: str) -> Answer:
-        self._refusals.tell(err, now, remote, err.hint)
+        self._refusals.tell(err, now, remote)
         return TOO_LARGE if err.http_status == TOO_LARGE.status else FORBIDDEN
 
 
@@ -126,21 +126,20 @@ class RefusalLog:
     def __init__(self) -> None:
         self._minutes: dict[str, tuple[int, int]] = {}  # by reason: which minute, how many in it
 
-    def tell(self, err: Refused, now: float, remote: str, hint: str = "") -> None:
+    def tell(self, err: Refused, now: float, remote: str) -> None:
         """Write one line, or count it when there were enough; nothing in it is the sender's text.
 
         Args:
-            err: Why.
+            err: Why; its hint is said with the minute's first line of that reason.
             now: Unix time in seconds.
             remote: Who asked.
-            hint: What is most likely wrong; said with the minute's first line of that reason.
         """
         minute = int(now) // 60
         last, count = self._minutes.get(err.reason, (minute, 0))
         count = count + 1 if last == minute else 1
         self._minutes[err.reason] = (minute, count)
         if count <= self.BURST:
-            why = f"; probably: {hint}" if hint and count == 1 else ""
+            why = f"; probably: {err.hint}" if err.hint and count == 1 else ""
             log.warning("refused reason=%s remote=%s: %s%s", err.reason, remote, err, why)
         if count == self.BURST:
             log.warning("refused reason=%s: no more of these lines for this minute", err.reason)

@@ -7,7 +7,7 @@ _aware: "weakref.WeakSet[ForkAware]" = weakref.WeakSet()
 
 
 class ForkAware:
-    """Something that must begin anew in a forked child. Call `begin` where it begins at all."""
+    """Something that must begin anew in a forked child. It calls `watch_forks` where it begins at all."""
 
     def begin(self) -> None:
         """Set up what does not survive a fork."""
@@ -19,7 +19,8 @@ class ForkAware:
         """Go on in the parent."""
 
     def watch_forks(self) -> None:
-        """Have the three methods called from now on, for as long as this object lives."""
+        """Begin, and have the three methods called from now on, for as long as this object lives."""
+        self.begin()
         _aware.add(self)
 
 

@@ -8,6 +8,7 @@ import asyncio
 import atexit
 import inspect
 import logging
+import sys
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -84,7 +85,6 @@ class Runs(ForkAware):
         self._quick: dict[Handler, bool] = {}
         self.heartbeat = Heartbeat(store, settings.beat, lambda: bool(self.here) or self._sessions.busy)
         self._sessions = Sessions(store, settings, self.heartbeat)
-        self.begin()
         self.watch_forks()
 
     def begin(self) -> None:
@@ -208,7 +208,9 @@ class Runs(ForkAware):
             if not isinstance(result, _PLAIN) and (inspect.isawaitable(result) or inspect.isasyncgen(result)):
                 self._in_loop(run, self._drive(run, handler, result))
                 return
-            self._quick[handler] = self._quick.get(handler, True) and time.monotonic() - begun < QUICK_SECONDS
+            # Each of the other runs may have kept the interpreter to itself meanwhile: that is not this handler's time.
+            quick = QUICK_SECONDS + sys.getswitchinterval() * len(self.here)
+            self._quick[handler] = self._quick.get(handler, True) and time.monotonic() - begun < quick
             session.finish()
             rsp = self._checked(run, handler, result)
         except BaseException as exc:  # a handler that calls sys.exit() is a bug like any other

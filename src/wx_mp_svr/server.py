@@ -295,7 +295,8 @@ class WxMpServer(Hooks):
                 )
             if debug:
                 raise ConfigError(f"debug=True is for your own machine, and {host} can be reached by others")
-        log.info("listening on http://%s:%d%s", host, port, self.settings.path)
+        # Printed, since who runs a script has rarely set up logging, and waitress says nothing.
+        print(f"微信公众号服务：http://{host}:{port}{self.settings.path}（Ctrl+C 停止）", file=sys.stderr, flush=True)
         if threading.current_thread() is threading.main_thread():
             # Without this a process manager's SIGTERM would kill running handlers at once; now they get their `grace`.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

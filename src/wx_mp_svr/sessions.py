@@ -38,7 +38,6 @@ class Sessions(ForkAware):
         self.store = store
         self.settings = settings
         self._heartbeat = heartbeat
-        self.begin()
         self.watch_forks()
 
     def begin(self) -> None:

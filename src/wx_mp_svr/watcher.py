@@ -42,7 +42,6 @@ class Heartbeat(ForkAware):
         self._store = store
         self._beat = beat
         self._busy = busy
-        self.begin()
         self.watch_forks()
 
     def begin(self) -> None:
@@ -118,7 +117,6 @@ class Watcher(ForkAware):
         self._store = store
         self._interval = interval
         self._patience = beat * 1.5
-        self.begin()
         self.watch_forks()
 
     def begin(self) -> None:

@@ -25,7 +25,6 @@ class Workers(ForkAware):
     def __init__(self, max_running: int, max_queued: int) -> None:
         self._max_running = max_running
         self._max_queued = max_queued
-        self.begin()
         self.watch_forks()
 
     def begin(self) -> None:
@@ -65,7 +64,6 @@ class Loop(ForkAware):
     """One asyncio loop in a thread of its own: users share async clients, and those belong to one loop."""
 
     def __init__(self) -> None:
-        self.begin()
         self.watch_forks()
 
     def begin(self) -> None:

@@ -33,7 +33,6 @@ class GuardedStore(ForkAware):
         self._store = store
         self._meanwhile = MemoryStore(clock=clock)
         self._clock = clock
-        self.begin()
         self.watch_forks()
         self._rest_until = 0.0
         self._tell_after = 0.0

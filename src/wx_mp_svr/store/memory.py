@@ -20,7 +20,6 @@ class MemoryStore(ForkAware):
     def __init__(self, max_keys: int = 30_000, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_keys = max_keys
         self._clock = clock
-        self.begin()
         self.watch_forks()
         self._items: OrderedDict[str, tuple[Any, float]] = OrderedDict()  # value, when it ends; oldest first
 

@@ -140,7 +140,6 @@ class _Connection(ForkAware):
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._served = 0
-        self.begin()
         self.watch_forks()
 
     def begin(self) -> None:
