@@ -23,8 +23,8 @@ LENGTH = (
     "长度 {0} 或字符不对：EncodingAESKey 是 43 位字母或数字"
 ).format
 HANG_UP = (
-    "must come after WeChat's 5 seconds, and hold before them (hold < 5 < hang_up < 6) / "
-    "必须晚于微信的 5 秒，hold 则必须早于 5 秒（hold < 5 < hang_up < 6）"
+    "must come after WeChat's 5 seconds, hold and held_after before them (0 < held_after < hold < 5 < hang_up < 6) / "
+    "必须晚于微信的 5 秒，hold 和 held_after 则必须早于 5 秒（0 < held_after < hold < 5 < hang_up < 6）"
 )
 STORE = (
     "must be memory:, sqlite:PATH or redis://HOST:PORT/DATABASE / 应为 memory:、sqlite:路径 或 redis://主机:端口/库号"
@@ -69,6 +69,9 @@ SETTINGS = [
     ({**PLAIN, "tries": 9}, f"TRIES {RANGE(1, 4)}"),
     ({**PLAIN, "hold": 6}, f"HANG_UP {HANG_UP}"),
     ({**PLAIN, "hang_up": 4}, f"HANG_UP {HANG_UP}"),
+    ({**PLAIN, "held_after": 9}, f"HANG_UP {HANG_UP}"),
+    ({**PLAIN, "store": 5}, "STORE must be a URL, or an object with get, get_many, set, add, incr, delete / "
+     "应为地址字符串，或带有 get, get_many, set, add, incr, delete 的对象"),
     ({**PLAIN, "max_held": 0}, f"MAX_HELD {RANGE(1, 100000)}"),
     ({**PLAIN, "max_jobs": 0}, f"MAX_JOBS {RANGE(1, 100000)}"),
     ({**PLAIN, "max_queued": 0}, f"MAX_QUEUED {RANGE(1, 100000)}"),

@@ -185,9 +185,9 @@ def test_what_cannot_be_called_is_no_handler(given):
 def test_on_error_is_what_was_given():
     """None until then."""
     handlers = Handlers()
-    assert handlers.on_error is None
+    assert handlers.get("on_error") is None
     handlers.give("on_error", print)
-    assert handlers.on_error is print
+    assert handlers.get("on_error") is print
 
 
 # -- finding ---------------------------------------------------------------------------------------------------------

@@ -120,6 +120,21 @@ def test_at_full_length_a_slow_answer_arrives_with_a_retry_that_lands_on_either_
     assert Counter(name for _, name in runs_of(tmp_path)) == Counter(list(jobs))
 
 
+def test_run_holds_as_many_as_max_held_says(tmp_path):
+    """Waitress by itself would take a hundred connections and no more."""
+    account = {f"WX_MP_{name.upper()}": value for name, value in ACCOUNT.items()}
+    limits = {"WX_MP_MAX_HELD": "150", "WX_MP_MAX_JOBS": "150", "WX_MP_PORT": str(servers.free_port())}
+    own = {"RUNS": str(tmp_path / "runs"), "WX_MP_STORE": "memory:"}
+    env = servers.environment(tmp_path, {**account, **limits, **own})
+    command = [sys.executable, "-c", "import slow_bot; slow_bot.server.run()"]
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(BOTS), env.get("PYTHONPATH")]))
+    with servers.running(command, env, tmp_path) as process, ThreadPoolExecutor(130) as pool:
+        url = servers.answering(f"http://127.0.0.1:{limits['WX_MP_PORT']}/wx_mp_cb", process, tmp_path).url
+        wechat = FakeWeChat(url, **ACCOUNT)
+        results = list(pool.map(lambda n: wechat.send_text(f"3 user{n}", openid=f"o{n}"), range(130)))
+    assert [len(result.tries) for result in results] == [1] * 130
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 def test_what_one_machine_began_the_other_delivers(tmp_path, kind):
     """Reply, slow text and link, from whichever the try lands on."""

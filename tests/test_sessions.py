@@ -104,7 +104,7 @@ def _end_of_processes():
 def process(store, *, beats=True, beat=BEAT, **times):
     """The sessions of a process of its own, as far as the store can tell."""
     settings = Settings(**{"session_wait": PATIENCE, **times})
-    times = {name: getattr(settings, name) for name in ("session_wait", "keep_sessions", "keep_answers")}
+    times = {name: getattr(settings, name) for name in ("session_wait", "keep_sessions", "keep_answers", "max_jobs")}
     heartbeat = Heartbeat(store, beat, lambda: beats and bool(processes) and sessions.busy)
     sessions = Sessions(store, SimpleNamespace(beat=beat, **times), heartbeat)
     processes.append(sessions)
@@ -612,7 +612,7 @@ def test_who_comes_back_after_they_were_taken_over_overwrites_nothing(store, cap
 def tries(sessions, seconds=PATIENCE):
     """A generator that tries to lock; `next` is one more try."""
     session = user(sessions)
-    turn, mine, _ = session._begin()
+    turn, mine, _ = session._begin(in_thread=True)
     return sessions.lock(session._key, mine, turn, time.monotonic() + seconds), lock_of(session)
 
 
@@ -998,6 +998,33 @@ def test_messages_in_threads_and_in_the_loop_take_turns():
     with ThreadPoolExecutor(28) as pool:
         replies = list(pool.map(lambda n: wechat.send_text(list(handlers)[n % 7]).content, range(28)))
     assert sorted(map(int, replies)) == list(range(1, 29))
+
+
+def test_the_waiting_messages_of_one_user_leave_half_of_the_threads_to_others(caplog):
+    """Whoever writes again and again while the first answer takes its time must not block everybody."""
+    gate, waiting = threading.Event(), threading.Semaphore(0)
+
+    def handler(req):
+        if req.content == "hold":
+            req.session["held"] = True
+            gate.wait(20)
+        elif req.content == "touch":
+            waiting.release()
+            return str(len(req.session))
+        time.sleep(0.06)  # never so quick that it runs in the request's own thread
+        return "done"
+
+    server, wechat = served(handler, scale=1, max_jobs=6)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(wechat.send_text, "hold")
+        until(lambda: server.stats()["running"] == 1)
+        others = [pool.submit(wechat.send_text, "touch") for _ in range(5)]
+        assert all(waiting.acquire(timeout=10) for _ in others)
+        assert wechat.send_text("free", openid="oOther").content == "done"
+        gate.set()
+        replies = [first.result().content, *(other.result().content for other in others)]
+    busy = server.settings.busy_text
+    assert sorted(replies) == sorted(["done", "1", "1", "1", busy, busy])
 
 
 def test_a_message_that_does_not_touch_it_is_answered_while_another_holds_it():

@@ -28,7 +28,7 @@ class Bot:
             on_message=self.counted(handler),
             on_subscribe=lambda event: "欢迎",
             on_event=self.on_event,
-            on_late_reply=lambda req, reply: self.late.append((req.content, reply)),
+            on_late_reply=lambda req, reply: self.late.append((getattr(req, "content", req.msg_type), reply)),
         )
         self.wechat = self.server.test_client(time_scale=settings.pop("time_scale", SCALE), **settings)
         self.scale = self.wechat.time_scale
@@ -209,11 +209,40 @@ def test_a_late_picture_waits_behind_the_link_like_a_text():
     assert bot.wechat.tap(bot.wechat.send_text("x")).media_id == "media-1"
 
 
-def test_without_a_slow_text_the_last_try_is_acknowledged_and_on_late_reply_gets_the_answer():
-    bot = Bot(sleeper, slow_text=None)
-    result = bot.wechat.send_text("18")
-    assert (statuses(result), result.content) == ([None, None, 200], "")
+@pytest.mark.parametrize(
+    ("seconds", "settings", "tries"),
+    [
+        ("14.9", {}, [None, None, 200]),  # WeChat would still be pushing, but we have acknowledged
+        ("18", {}, [None, None, 200]),
+        ("7", {"max_held": 1}, [200]),
+        ("7", {"breaker": 1}, [200]),
+    ],
+)
+def test_without_a_slow_text_the_last_try_is_acknowledged_and_on_late_reply_gets_the_answer(
+    seconds, settings, tries, caplog
+):
+    """B91: WeChat gets its acknowledgement, the log a warning, and the user the answer with the next reply."""
+    bot = Bot(sleeper, slow_text=None, **settings)
+    with ThreadPoolExecutor(1) as pool:
+        if settings:
+            pool.submit(bot.wechat.send_text, "9", openid="oOther")
+            until(lambda: bot.server.stats()["held" if "max_held" in settings else "hung_up"])
+        result = bot.wechat.send_text(seconds)
+    assert (statuses(result), result.content) == (tries, "")
     until(lambda: bot.late)
+    assert bot.late[0][0] == seconds
+    assert "an answer is late" in caplog.text
+    assert "您之前的问题有回复了：" in bot.wechat.send_text("0").content
+
+
+def test_a_late_answer_to_what_wechat_does_not_let_answer_is_offered_to_nobody():
+    """`on_late_reply` gets it; the user has asked nothing."""
+    bot = Bot(sleeper)
+    bot.seconds = 14.9
+    assert statuses(bot.wechat.send_event("kf_create_session")) == [None, None, 200]
+    until(lambda: bot.late)
+    assert bot.late == [("event", TextRspMsg("事件的回复"))]
+    assert bot.wechat.send_text("0").content == "过了0秒"
 
 
 def test_the_texts_can_be_set():

@@ -4,6 +4,7 @@ A reply or a growing text in, pages out. Whoever writes a page first has written
 same one. Knows nothing of threads, tries or HTTP.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from .req_msg import ReqMsg
 from .rsp_msg import EmptyRspMsg, RspMsg, TextRspMsg, render
 from .store import Store
 from .xmlio import legal
+
+log = logging.getLogger("wx_mp_svr")
 
 MAX_TEXT = 2047  # bytes of a text reply that WeChat delivers
 PAGE_BYTES = 2000  # of a page, its link included
@@ -238,21 +241,27 @@ class Answers:
         # Looked at before, so that whoever waits behind the link does not get offered what they have just seen; and after,
         # since a last try that gives up writes first and then looks for a page, so that one of us sees the other.
         self._see_to_late(run, told=told)
+        early = not run.late
         write()
         self._see_to_late(run, told=told)
+        if run.late and early:  # what was written until then was not to be kept for as long as its link is good
+            for number, page in run.pages.items():
+                self._store.set(page_key(run.key, number), page, self._settings.keep_answers)
         return run.late
 
     def _see_to_late(self, run: Run, *, told: bool) -> None:
         took = time.monotonic() - run.arrived
         if run.late or not told or took < self._settings.held_after * 0.9:
             return
-        # Either a holding text went out instead, or WeChat has given up without coming for its last try.
+        # Either something else went out instead, or WeChat has given up without coming for its last try.
         number = self._store.get(f"{run.key}:late")
         if number is None and run.page == 1 and took > self._settings.tries * self._settings.hang_up:
             number = self._links.number_of(run.key, run.req)
         if number is not None:
             run.late = True
-            self._links.offer(run.req, int(number))
+            log.warning("an answer is late: it took %.1f s", took)
+            if run.req.answerable == "yes":
+                self._links.offer(run.req, int(number))
 
     def _render(self, rsp: RspMsg, req: ReqMsg) -> str:
         return render(rsp, req, now=int(self._clock()))

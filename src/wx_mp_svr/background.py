@@ -206,9 +206,8 @@ class Background(ForkAware):
             page = self._page(this, this.arrived + settings.hold)
             if page is not None:
                 return Outcome(page.xml, "reply" if page.xml else "ack", this.number)
-            if this.req.answerable == "no":
-                return Outcome("", "ack", this.number)
-            if this.number >= settings.tries or not this.threaded or not self._breaker.admits(time.monotonic()):
+            silent, last = this.req.answerable == "no", this.number >= settings.tries
+            if silent or last or not this.threaded or not self._breaker.admits(time.monotonic()):
                 return self._meanwhile(this)
             # WeChat has to hang up by itself first: an early error would cost the user a try. What gets ready from now on
             # goes out with the next one.
@@ -220,13 +219,12 @@ class Background(ForkAware):
     def _meanwhile(self, this: _Try) -> Outcome:
         """Say what there is to say in place of an answer that is not ready, and where it will be found."""
         settings = self._settings
-        if this.req.answerable != "yes":
+        if this.req.answerable == "no":
             return Outcome("", "ack", this.number)
-        page = self._runs.partial(this.key, this.req, this.page)
+        told = this.req.answerable == "yes" and settings.slow_text is not None
+        page = self._runs.partial(this.key, this.req, this.page) if this.req.answerable == "yes" else None
         if page is not None:
             return Outcome(page.xml, "part", this.number)
-        if settings.slow_text is None:
-            return Outcome("", "ack", this.number)
         number = self._links.number_of(this.key, this.req)
         if this.page == 1:
             self._store.set(f"{this.key}:late", number, settings.keep_answers)
@@ -234,6 +232,8 @@ class Background(ForkAware):
         page = as_page(self._store.get(page_key(this.key, this.page)))
         if page is not None:
             return Outcome(page.xml, "reply", this.number)
+        if not told:
+            return Outcome("", "ack", this.number)
         link = self._links.write(number, this.page, settings.fetch_label)
         return Outcome(self._say(this.req, settings.slow_text, link), "slow", this.number)
 
@@ -246,10 +246,8 @@ class Background(ForkAware):
             if self._held < self._settings.max_held:
                 self._held += 1
                 return True
-            tell = time.monotonic() > self._tell_full_after
-            if tell:
-                self._tell_full_after = time.monotonic() + 60
-        if tell:
+        if time.monotonic() > self._tell_full_after:
+            self._tell_full_after = time.monotonic() + 60
             log.warning(
                 "max_held=%d tries are waiting; further slow ones get the slow text at once", self._settings.max_held
             )

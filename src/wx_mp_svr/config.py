@@ -18,6 +18,7 @@ DEMO_TOKEN = "xxx"  # noqa: S105 (the article's demo value, known to everybody)
 DEMO_AES_KEY = "x" * 43
 DEMO_APPID = "wx0000000000000000"
 
+_VERBS = ("get", "get_many", "set", "add", "incr", "delete")  # of a store
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -242,9 +243,13 @@ def _mistakes(s: Settings) -> _Words:
     if isinstance(s.store, str) and s.store and not re.match(r"memory:|sqlite:.|rediss?://.|unix://.", s.store):
         english = "must be memory:, sqlite:PATH or redis://HOST:PORT/DATABASE"
         yield "store", english, "应为 memory:、sqlite:路径 或 redis://主机:端口/库号"
-    if not 0 < s.hold < 5 < s.hang_up < 6:
-        english = "must come after WeChat's 5 seconds, and hold before them (hold < 5 < hang_up < 6)"
-        yield "hang_up", english, "必须晚于微信的 5 秒，hold 则必须早于 5 秒（hold < 5 < hang_up < 6）"
+    if not isinstance(s.store, str) and not all(hasattr(s.store, verb) for verb in _VERBS):
+        verbs = ", ".join(_VERBS)
+        yield "store", f"must be a URL, or an object with {verbs}", f"应为地址字符串，或带有 {verbs} 的对象"
+    if not 0 < s.held_after < s.hold < 5 < s.hang_up < 6:
+        rule = "0 < held_after < hold < 5 < hang_up < 6"
+        english = f"must come after WeChat's 5 seconds, hold and held_after before them ({rule})"
+        yield "hang_up", english, f"必须晚于微信的 5 秒，hold 和 held_after 则必须早于 5 秒（{rule}）"
 
 
 def _pasted(name: str, value: str) -> _Words:

@@ -62,15 +62,9 @@ class Handlers:
         handler = self._given.get(name)
         return Found(handler, {}) if handler is not None else None
 
-    @property
-    def on_error(self) -> Handler | None:
-        """What is asked for a reply when a handler raised."""
-        return self._given.get("on_error")
-
-    @property
-    def on_late_reply(self) -> Handler | None:
-        """What hears of an answer that missed its last passive chance."""
-        return self._given.get("on_late_reply")
+    def get(self, name: str) -> Handler | None:
+        """Return one of the handlers that hear of other things than messages."""
+        return self._given.get(name)
 
     def _tell_unheard(self, req: EventReqMsg) -> None:
         """Show, once per kind, the handler that would hear this event."""

@@ -25,13 +25,8 @@ def read_msg(fields: Fields) -> ReqMsg | None:
     if not sender.strip() or not account.strip():
         return None
     if kind == "event":
-        return build(event_class(text(fields.get("Event")).lower()), fields, raw=fields)
+        # Not at the top: the events take longer to make than everything else of ours together.
+        from .events import EVENTS
+
+        return build(EVENTS.get(text(fields.get("Event")).lower(), EventReqMsg), fields, raw=fields)
     return build(KINDS.get(kind, ReqMsg), fields, raw=fields)
-
-
-def event_class(name: str) -> type[EventReqMsg]:
-    """Return which class stands for an event, by its name in lower case; the general one for what we do not know."""
-    # Not at the top: the events take longer to make than everything else of ours together.
-    from .events import EVENTS
-
-    return EVENTS.get(name, EventReqMsg)

@@ -105,7 +105,7 @@ class Routes:
         if taken is not None:
             raise _dead(handler, f"{name}{'' if key is None else f' with the key {key!r}'} has a route already", taken)
         check_call(f"the route for {name}", handler, "event")
-        from .events import EVENTS  # not at the top, see `event_class`
+        from .events import EVENTS  # not at the top, see `read_msg`
 
         if event not in EVENTS:
             near = difflib.get_close_matches(event, EVENTS, 1)

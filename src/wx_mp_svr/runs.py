@@ -247,7 +247,7 @@ class Runs(ForkAware):
                     ending = partial(self._end, run, self._checked(run, handler, result))
         except BaseException as exc:
             ending = partial(self._failed, run, handler, exc)
-        if self._handlers.on_error is None and self._handlers.on_late_reply is None:
+        if self._handlers.get("on_error") is None and self._handlers.get("on_late_reply") is None:
             ending()
         else:  # which may be plain functions, and must not block all others
             await asyncio.to_thread(ending)
@@ -271,7 +271,7 @@ class Runs(ForkAware):
             log.error("the reply of %s cannot be sent: %s", title(handler), exc)
         else:
             log.error("the handler %s raised", title(handler), exc_info=exc)
-        on_error = self._handlers.on_error
+        on_error = self._handlers.get("on_error")
         if on_error is not None and on_error is not handler:
             self._call(run, on_error, exc, run.req)
         else:
@@ -290,7 +290,7 @@ class Runs(ForkAware):
     def _leave(self, run: Run, rsp: RspMsg, late: bool) -> None:
         run.end()
         self.here.pop(run.key, None)
-        on_late_reply = self._handlers.on_late_reply
+        on_late_reply = self._handlers.get("on_late_reply")
         if not late or on_late_reply is None:
             return
         try:

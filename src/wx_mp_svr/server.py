@@ -295,14 +295,17 @@ class WxMpServer(Hooks):
                 )
             if debug:
                 raise ConfigError(f"debug=True is for your own machine, and {host} can be reached by others")
-        # Printed, since who runs a script has rarely set up logging, and waitress says nothing.
-        print(f"微信公众号服务：http://{host}:{port}{self.settings.path}（Ctrl+C 停止）", file=sys.stderr, flush=True)
+        if not log.hasHandlers():  # as Flask does for its own: who runs a script has rarely set up logging
+            logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+            log.setLevel(logging.INFO)
+        log.info("listening on http://%s:%d%s", host, port, self.settings.path)
         if threading.current_thread() is threading.main_thread():
             # Without this a process manager's SIGTERM would kill running handlers at once; now they get their `grace`.
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         if not debug and importlib.util.find_spec("waitress"):
-            waitress = importlib.import_module("waitress")
-            waitress.serve(self.app, host=host, port=port, threads=self.settings.max_held + 16)
+            waitress, threads = importlib.import_module("waitress"), self.settings.max_held + 16
+            # Room beside the connections that nginx keeps open: by itself waitress would take 100 and no more.
+            waitress.serve(self.app, host=host, port=port, threads=threads, connection_limit=threads + 200)
             return
         if host not in config.LOOPBACK:
             log.warning("this is Flask's development server; pip install waitress, or serve with gunicorn")

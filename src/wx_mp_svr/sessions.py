@@ -62,11 +62,17 @@ class Sessions(ForkAware):
 
     # -- the turn in this process, then the lock in the store ----------------------------------------------------------
 
-    def queue(self, key: str) -> "Future[None]":
-        """Stand in line; the future is done when it is our turn."""
+    def queue(self, key: str, *, in_thread: bool) -> "Future[None]":
+        """Stand in line; the future is done when it is our turn.
+
+        Raises:
+            SessionBusy: One user would keep half of the threads waiting, which others need.
+        """
         turn: Future[None] = Future()
         with self._lock:
             turns = self._turns.setdefault(key, deque())
+            if in_thread and len(turns) > max(1, self.settings.max_jobs // 2):
+                raise SessionBusy("too many messages of this user wait for req.session")
             turns.append(turn)
             if len(turns) == 1:
                 turn.set_result(None)
@@ -186,7 +192,7 @@ class Session(MutableMapping[str, Any]):
 
     async def __aenter__(self) -> "Session":
         if self._data is None:
-            turn, mine, until = self._begin()
+            turn, mine, until = self._begin(in_thread=False)
             try:
                 # Not wait_for: it cancels what it waits for, and before Python 3.12 may swallow that we are cancelled.
                 await asyncio.wait([asyncio.wrap_future(turn)], timeout=until - time.monotonic())
@@ -244,7 +250,7 @@ class Session(MutableMapping[str, Any]):
             return self._data
         if _in_loop():
             raise RuntimeError("an async def must not block all others: use `async with req.session as session:`")
-        turn, mine, until = self._begin()
+        turn, mine, until = self._begin(in_thread=True)
         try:
             wait([turn], timeout=until - time.monotonic())
             for pause in self._sessions.lock(self._key, mine, turn, until):
@@ -254,10 +260,10 @@ class Session(MutableMapping[str, Any]):
             self._give_up(turn, mine)
             raise
 
-    def _begin(self) -> "tuple[Future[None], str, float]":
+    def _begin(self, *, in_thread: bool) -> "tuple[Future[None], str, float]":
         self._key = "s:" + hashlib.sha256(repr(self._user).encode()).hexdigest()[:32]
         until = time.monotonic() + self._sessions.settings.session_wait
-        return self._sessions.queue(self._key), self._sessions.name(), until
+        return self._sessions.queue(self._key, in_thread=in_thread), self._sessions.name(), until
 
     def _read(self, turn: "Future[None]", mine: str) -> dict[str, Any]:
         # As text: what the memory store gave out would be the object itself, changed even when the handler raises.

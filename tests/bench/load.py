@@ -39,8 +39,8 @@ from wx_mp_svr import WxMpServer  # noqa: E402
 from wx_mp_svr.crypto import Cipher  # noqa: E402
 from wx_mp_svr.store.memory import MemoryStore  # noqa: E402
 from wx_mp_svr.store.sqlite import SQLiteStore  # noqa: E402
-from wx_mp_svr.testing import FakeWeChat, Link, Try  # noqa: E402
-from wx_mp_svr.testing.judge import Judge, find_links  # noqa: E402
+from wx_mp_svr.testing import FakeWeChat, Try  # noqa: E402
+from wx_mp_svr.testing.judge import Judge, Link, split_links  # noqa: E402
 from wx_mp_svr.testing.packets import new_msg_id  # noqa: E402
 
 TOKEN, AES_KEY, APPID = "bench0token", "benchbenchbenchbenchbenchbenchbenchbenchben", "wxbench0000000000"
@@ -150,7 +150,7 @@ async def live(user: User, wechat: WeChat, push: Push, begin: float, options: ar
     await asyncio.sleep(max(0.0, begin - time.monotonic()))
     while True:
         user.pushes.append(await wechat.send(push))
-        links = [link for link in find_links(push.content) if link.words]
+        links = links_of(push)
         user.end = _seen(user.text, push, links)
         if user.end == "slow text" and user.taps < options.max_taps:
             await asyncio.sleep(options.tap_after)
@@ -163,6 +163,11 @@ async def live(user: User, wechat: WeChat, push: Push, begin: float, options: ar
             push = wechat.build(push.openid, user.text, time.time())
         else:
             return
+
+
+def links_of(push: Push) -> "list[Link]":
+    """Return the links that send something when they are tapped."""
+    return [part for part in split_links(push.content) if isinstance(part, Link) and part.words]
 
 
 def _seen(text: str, push: Push, links: "list[Link]") -> str:
@@ -388,7 +393,7 @@ class Play:
         others = {end: n for end, n in ends.items() if end not in ("answer", "busy text", "fault notice")}
         faults = ends["fault notice"] + sum(push.fault for user in users for push in user.pushes[:-1])
         faults_quick = sum(push.fault for _, push in self._quick)
-        quick = [(_seen(text, push, find_links(push.content)), push.seconds) for text, push in self._quick]
+        quick = [(_seen(text, push, links_of(push)), push.seconds) for text, push in self._quick]
         waits = sorted(seconds for kind, seconds in quick if kind == "answer")
         kinds = Counter(kind for kind, _ in quick)
         tries = Counter(str(status) for user in users for push in user.pushes for status in push.statuses)

@@ -17,7 +17,6 @@ from typing import Any
 from flask import Flask, Response, abort, request, send_from_directory
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from ..errors import ConfigError
 from ..server import WxMpServer
 from ..testing import FakeWeChat
 from .talk import Talk
@@ -37,7 +36,6 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-_HOSTS = ("127.0.0.1", "localhost")
 _MAX_BODY = 32 * 1024 * 1024  # of a saved talk
 _DEFAULT_URL = "http://127.0.0.1:5001/wx_mp_cb"
 
@@ -68,7 +66,6 @@ def make_app(target: Any, *, name: str = "我的公众号", key: str | None = No
 def serve(
     target: Any,
     *,
-    host: str = "127.0.0.1",
     port: int = 5002,
     open_browser: bool = True,
     on_ready: Callable[[str], object] | None = None,
@@ -78,23 +75,17 @@ def serve(
 
     Args:
         target: The bot: a URL, a WSGI application or a `WxMpServer`.
-        host: A name of this machine's own, never one that others reach.
         port: 0 for any free one.
         open_browser: Show the page.
         on_ready: Called with the page's URL once it can be opened.
         account: The rest of what `make_app` takes.
 
     Raises:
-        ConfigError: Others could reach the host.
         OSError: The port is taken.
     """
-    if host not in _HOSTS:
-        raise ConfigError(
-            f"the simulator is for this machine only, and {host} can be reached by others / 模拟器只能监听本机"
-        )
     app = make_app(target, **account)
     try:
-        server = make_server(host, port, app, threaded=True, request_handler=_Quiet)
+        server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_Quiet)
     except SystemExit as exc:  # werkzeug's way to say it
         raise OSError(f"port {port} is taken / 端口 {port} 已被占用") from exc
     url = f"http://127.0.0.1:{server.server_port}/{app.config['KEY']}/"

@@ -130,7 +130,7 @@ class Result:
     @property
     def links(self) -> list[Link]:
         """The links in a text reply."""
-        return find_links(self.content)
+        return [part for part in split_links(self.content) if isinstance(part, Link)]
 
     @property
     def articles(self) -> list[dict[str, str]]:
@@ -152,11 +152,6 @@ def split_links(text: str) -> "list[str | Link]":
         parts += [text[end : match.start()], _link(match[1][1:-1], unescape(match[2]))]
         end = match.end()
     return [part for part in [*parts, text[end:]] if part != ""]
-
-
-def find_links(text: str) -> list[Link]:
-    """Return the links in a text."""
-    return [part for part in split_links(text) if isinstance(part, Link)]
 
 
 def _link(url: str, label: str) -> Link:
