@@ -257,7 +257,7 @@ def test_the_pytest_export_expects_what_came_whatever_it_was(monkeypatch):
     answers = {"news": Article("题目", "摘要"), "broken": {"no": "reply"}, "nothing": None}
     page = Page(bot(lambda req: answers[req.content]))
     monkeypatch.setitem(sys.modules, "demo", SimpleNamespace(server=bot(lambda req: answers[req.content])))
-    for content, expected in (("news", "== ['题目']"), ("broken", "出错"), ("nothing", "result.type == ''")):
+    for content, expected in (("news", "'Title': '题目'"), ("broken", "出错"), ("nothing", "result.type == ''")):
         push = page.text(content)
         names = {}
         text = page.get(f"push/{push['id']}/pytest").text

@@ -329,11 +329,11 @@ def test_without_work_it_stops_beating_and_goes_on_with_new_work(store, heartbea
 @pytest.fixture
 def soon_parked(monkeypatch):
     """A minute is long."""
-    monkeypatch.setattr(module_under_test, "PARK_SECONDS", 0.1)
+    monkeypatch.setattr(module_under_test, "IDLE_SECONDS", 0.1)
 
 
 def test_after_a_minute_without_work_it_parks_and_wakes_again(soon_parked, store, heartbeat, work):
-    """Parked, it does not even look whether there is work."""
+    """Meanwhile there is no thread that would look whether there is work."""
     looks = []
     heartbeat._busy = lambda: looks.append(1) or bool(work)
     for _ in range(2):
@@ -341,10 +341,10 @@ def test_after_a_minute_without_work_it_parks_and_wakes_again(soon_parked, store
         heartbeat.wake()
         until(lambda: store.beats)
         work.clear()
-        until(lambda: heartbeat._parked)
+        until(lambda: not heartbeat._running)
         seen = len(looks)
         assert not comes(lambda seen=seen: len(looks) > seen, 0.15)
-        assert len(threads("wx-mp-heartbeat")) == 1
+        assert threads("wx-mp-heartbeat") == []
         store.beats.clear()
 
 
@@ -371,7 +371,7 @@ def test_work_that_comes_while_it_is_about_to_park_is_not_overlooked(soon_parked
     # Which look is the last before it parks is its own affair: one of these is.
     heartbeats = [started_just_after_look(number) for number in range(1, 13)]
     try:
-        until(lambda: all(heartbeat._parked or True in looks for heartbeat, looks in heartbeats))
+        until(lambda: all(not heartbeat._running or True in looks for heartbeat, looks in heartbeats))
         overlooked = [
             number
             for number, (heartbeat, looks) in enumerate(heartbeats, 1)
@@ -422,7 +422,7 @@ def test_stop_wakes_one_that_is_parked_and_one_that_never_ran(soon_parked, store
     """No thread is left behind, and stopping twice does no harm."""
     heartbeat = Heartbeat(store, 0.03, lambda: bool(work))
     heartbeat.wake()
-    until(lambda: heartbeat._parked)
+    until(lambda: not heartbeat._running)
     for _ in range(2):
         heartbeat.stop()
         until(lambda: not threads("wx-mp-heartbeat"))

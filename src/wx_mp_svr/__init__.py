@@ -24,24 +24,30 @@ What to know:
 
 from typing import TYPE_CHECKING, Any
 
-# A name a line would take three hundred lines.
-# ruff: noqa: F403, F405, I001
+# "as" tells type checkers that a name is meant for others. A name a line would take three hundred lines.
+# ruff: noqa: F403, I001
 # fmt: off
 from .errors import (
-    BadCiphertext, BadParams, BadSignature, BadXml, ClockSkew, ConfigError, Downgrade, Refused, ReplyError,
-    SessionBusy, StoreError, TooLarge, WxMpError,
+    BadCiphertext as BadCiphertext, BadParams as BadParams, BadSignature as BadSignature, BadXml as BadXml,
+    ClockSkew as ClockSkew, ConfigError as ConfigError, Downgrade as Downgrade, Refused as Refused,
+    ReplyError as ReplyError, SessionBusy as SessionBusy, StoreError as StoreError, TooLarge as TooLarge,
+    WxMpError as WxMpError,
 )
 from .req_msg import (
-    EventReqMsg, FileReqMsg, ImageReqMsg, LinkReqMsg, LocationReqMsg, ReqMsg, ShortVideoReqMsg, TextReqMsg,
-    VideoReqMsg, VoiceReqMsg,
+    EventReqMsg as EventReqMsg, FileReqMsg as FileReqMsg, ImageReqMsg as ImageReqMsg, LinkReqMsg as LinkReqMsg,
+    LocationReqMsg as LocationReqMsg, ReqMsg as ReqMsg, ShortVideoReqMsg as ShortVideoReqMsg, TextReqMsg as TextReqMsg,
+    VideoReqMsg as VideoReqMsg, VoiceReqMsg as VoiceReqMsg,
 )
 from .rsp_msg import (
-    Article, EmptyRspMsg, ImageRspMsg, MusicRspMsg, NewsRspMsg, RspMsg, TextRspMsg, TransferCustomerServiceRspMsg,
-    VideoRspMsg, VoiceRspMsg,
+    Article as Article, EmptyRspMsg as EmptyRspMsg, ImageRspMsg as ImageRspMsg, MusicRspMsg as MusicRspMsg,
+    NewsRspMsg as NewsRspMsg, RspMsg as RspMsg, TextRspMsg as TextRspMsg,
+    TransferCustomerServiceRspMsg as TransferCustomerServiceRspMsg, VideoRspMsg as VideoRspMsg,
+    VoiceRspMsg as VoiceRspMsg,
 )
-from .server import WxMpServer
-from .sessions import Session
-from .store import Store
+# fmt: on
+from .server import WxMpServer as WxMpServer
+from .sessions import Session as Session
+from .store import Store as Store
 
 if TYPE_CHECKING:
     from .events import *
@@ -49,43 +55,17 @@ else:
 
     def __getattr__(name: str) -> Any:
         """Make the events when somebody asks for one: it takes as long as to make everything else."""
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from . import events
+        own: dict[str, Any] = {}
+        if name[0].isupper() or name == "__all__":
+            from . import events
 
-        return getattr(events, name)
+            own = {each: cls for each, cls in vars(events).items() if getattr(cls, "__module__", "") == events.__name__}
+            names = {each for each in {*globals(), *own} if each[0].isupper()} - {"TYPE_CHECKING", "Any"}
+            own["__all__"] = sorted(names - {"EVENTS"})
+        if name not in own:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return own[name]
 
     def __dir__() -> list[str]:
         """Name the events, too, for `help` and completion."""
-        return sorted({*globals(), *__all__})
-
-__all__ = [
-    "AddGuideBuyerRelationEvent", "AddStoreAuditInfoEvent", "AnnualRenewEvent", "ApplyMerchantAuditInfoEvent",
-    "Article", "ArticleDetail", "ArticleDetailItem", "ArticleUrlItem", "ArticleUrlResult", "BadCiphertext", "BadParams",
-    "BadSignature", "BadXml", "Beacon", "CardMerchantCheckResultEvent", "CardNotPassCheckEvent", "CardPassCheckEvent",
-    "CardPayOrderEvent", "CardSkuRemindEvent", "ClickEvent", "ClockSkew", "CloudInvoiceInvoiceresultEvent",
-    "ConfigError", "CopyrightCheckItem", "CopyrightCheckResult", "CreateMapPoiAuditInfoEvent", "DebugDemoEvent",
-    "Downgrade", "EmptyRspMsg", "EnterEvent", "EventReqMsg", "FileReqMsg", "GiftcardPayDoneEvent",
-    "GiftcardSendToFriendEvent", "GiftcardUserAcceptEvent", "GuideInviteResultEvent", "GuideQrcodeScanEvent",
-    "GuideScan", "ImageReqMsg", "ImageRspMsg", "KfCloseSessionEvent", "KfCreateSessionEvent", "KfSwitchSessionEvent",
-    "LinkReqMsg", "LocationEvent", "LocationReqMsg", "LocationSelectEvent", "MassSendJobFinishEvent",
-    "MerchantOrderEvent", "ModifyStoreAuditInfoEvent", "MusicRspMsg", "NamingVerifyFailEvent",
-    "NamingVerifySuccessEvent", "NewsRspMsg", "PicItem", "PicPhotoOrAlbumEvent", "PicSysphotoEvent", "PicWeixinEvent",
-    "PoiCheckNotifyEvent", "PublishEventInfo", "PublishJobFinishEvent", "QualificationVerifyFailEvent",
-    "QualificationVerifySuccessEvent", "Refused", "ReplyError", "ReqMsg", "RspMsg", "ScanCodeInfo", "ScanEvent",
-    "ScancodePushEvent", "ScancodeWaitmsgEvent", "SendLocationInfo", "SendPicsInfo", "Session", "SessionBusy",
-    "ShakearoundUserShakeEvent", "ShortVideoReqMsg", "Store", "StoreError", "SubmitInvoiceTitleEvent",
-    "SubmitMembercardUserInfoEvent", "SubscribeEvent", "SubscribeMsgChangeEvent", "SubscribeMsgChangeItem",
-    "SubscribeMsgPopupEvent", "SubscribeMsgPopupItem", "SubscribeMsgSentEvent", "SubscribeMsgSentItem",
-    "TemplateSendJobFinishEvent", "TextReqMsg", "TextRspMsg", "TooLarge", "TransferCustomerServiceRspMsg",
-    "UnsubscribeEvent", "UpdateInvoiceStatusEvent", "UpdateMemberCardEvent", "UserAuthorizationCancellationEvent",
-    "UserAuthorizationRevokeEvent", "UserAuthorizeInvoiceEvent", "UserConsumeCardEvent", "UserDelCardEvent",
-    "UserEnterSessionFromCardEvent", "UserEnterTempsessionEvent", "UserGetCardEvent", "UserGiftingCardEvent",
-    "UserInfoModifiedEvent", "UserPayFromPayCellEvent", "UserScanProductAsyncEvent", "UserScanProductEnterSessionEvent",
-    "UserScanProductEvent", "UserScanProductVerifyActionEvent", "UserViewCardEvent", "VerifyExpiredEvent",
-    "VideoReqMsg", "VideoRspMsg", "ViewEvent", "ViewMiniprogramEvent", "VoiceReqMsg", "VoiceRspMsg",
-    "WeappAuditDelayEvent", "WeappAuditFailEvent", "WeappAuditSuccessEvent", "WifiConnectedEvent", "WxMpError",
-    "WxMpServer", "WxVerifyDispatchEvent", "WxVerifyFailEvent", "WxVerifyPaySuccEvent", "WxVerifyRefillEvent",
-    "WxaAppealRecordEvent", "WxaCategoryAuditEvent", "WxaIllegalRecordEvent", "WxaMediaCheckEvent",
-    "WxaNicknameAuditEvent", "WxaPrivacyApplyEvent",
-]
+        return sorted({*globals(), *__getattr__("__all__")})

@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from .config import Settings
 from .links import Links
 from .pages import cut, settled
 from .req_msg import ReqMsg
-from .rsp_msg import EmptyRspMsg, RspMsg, TextRspMsg, render
+from .rsp_msg import EmptyRspMsg, NewsRspMsg, RspMsg, TextRspMsg, render
 from .store import Store
 from .xmlio import legal
 
@@ -126,8 +127,14 @@ class Answers:
         """
         silent = run.req.answerable == "no" or not run.req.openid  # WeChat wants an acknowledgement and nothing else
         if silent or not isinstance(rsp, TextRspMsg):
-            xml = "" if silent else self._render(rsp, run.req)
-            return self._write_last(run, lambda: self._put(run, Page(xml)), told=bool(xml))
+
+            def write() -> None:
+                # Behind a link it answers a tap: an ordinary message, which takes one article.
+                late = isinstance(rsp, NewsRspMsg) and run.late
+                shown = replace(rsp, articles=rsp.articles[:1]) if late else rsp  # type: ignore
+                self._put(run, Page("" if silent else self._render(shown, run.req)))
+
+            return self._write_last(run, write, told=not silent and bool(rsp.msg_type))
         with run.lock:
             run.text += ("\n\n" if run.text else "") + legal(rsp.content)
         return self._write_last(run, lambda: self._cut(run, last=True), told=True)
@@ -202,7 +209,7 @@ class Answers:
                     pass
 
     def _put_last(self, run: Run, rest: str) -> Page:
-        text = rest or self._settings.end_text
+        text = rest if rest.strip() else self._settings.end_text
         if run.page == 1 and not run.late:
             text = self._with_offer(run.req, text)
         return self._put(run, Page(self._render(TextRspMsg(text), run.req), len(rest)))

@@ -222,12 +222,16 @@ class Background(ForkAware):
         if this.req.answerable == "no":
             return Outcome("", "ack", this.number)
         told = this.req.answerable == "yes" and settings.slow_text is not None
-        page = self._runs.partial(this.key, this.req, this.page) if this.req.answerable == "yes" else None
-        if page is not None:
-            return Outcome(page.xml, "part", this.number)
+        if this.req.answerable == "yes":
+            page = self._answers.partial(self._runs.here.get(this.key), this.key, this.req, this.page)
+            if page is not None:
+                return Outcome(page.xml, "part", this.number)
         number = self._links.number_of(this.key, this.req)
         if this.page == 1:
             self._store.set(f"{this.key}:late", number, settings.keep_answers)
+            latest, process = self._claim(this.key)
+            if process:  # whose it is must be known for as long as somebody may come for it
+                self._store.set(run_key(this.key, latest), process, settings.keep_answers)
         # The run writes its page and then looks whether it is late; we do it the other way round. One of us sees the other.
         page = as_page(self._store.get(page_key(this.key, this.page)))
         if page is not None:
@@ -288,7 +292,10 @@ class Background(ForkAware):
         settings = self._settings
         if this.push != this.key or not settings.rerun_lost or number >= MAX_RUNS:
             # Behind a link the user's message is no longer known.
-            return self._answers.keep(this.key, this.page, Page(self._say(this.req, settings.lost_text)))
+            told = this.req.answerable == "yes"
+            return self._answers.keep(
+                this.key, this.page, Page(self._say(this.req, settings.lost_text if told else None))
+            )
         if self._store.add(run_key(this.key, number + 1), self._runs.heartbeat.process, settings.keep_seconds):
             log.warning("took over a push from a process that is gone (run %d)", number + 1)
             self._runs.start(this.key, this.req, number + 1, this.arrived)

@@ -277,15 +277,11 @@ def packets_in(text: str) -> list[str]:
     if text.lstrip().startswith("<"):
         return [text.strip()]
     try:
-        talk = json.loads(text)
-    except ValueError:
-        talk = None
-    pushes = talk.get("pushes") if isinstance(talk, dict) else talk
-    entries = [entry for entry in pushes if isinstance(entry, dict)] if isinstance(pushes, list) else []
-    found = [entry["xml"] for entry in entries if isinstance(entry.get("xml"), str)]
-    if not found:
-        raise click.BadParameter("应为模拟器保存的 JSON，或一个 XML 文件", param_hint="FILE")
-    return found
+        if found := [push["xml"] for push in json.loads(text)["pushes"] if isinstance(push["xml"], str)]:
+            return found
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise click.BadParameter("应为模拟器保存的 JSON，或一个 XML 文件", param_hint="FILE")
 
 
 def _letters(count: int) -> str:
@@ -358,8 +354,6 @@ def _simulate(settings: Settings, url: str, port: int, no_browser: bool, name: s
     say("按 Ctrl+C 结束。模拟器在：", err=True)
     try:
         serve(url, **diagnosis.account(settings), name=name, port=port, open_browser=not no_browser, on_ready=say)
-    except KeyboardInterrupt:
-        pass
     except OSError as exc:
         raise click.UsageError(f"模拟器不能监听端口 {port}（{exc.strerror}）：用 --port 换一个") from exc
 

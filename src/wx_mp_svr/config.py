@@ -246,6 +246,8 @@ def _mistakes(s: Settings) -> _Words:
     if not isinstance(s.store, str) and not all(hasattr(s.store, verb) for verb in _VERBS):
         verbs = ", ".join(_VERBS)
         yield "store", f"must be a URL, or an object with {verbs}", f"应为地址字符串，或带有 {verbs} 的对象"
+    if not s.fetch_words.strip():
+        yield "fetch_words", "must not be empty: a tap sends it", "不能为空：点击链接时用户会发出它"
     if not 0 < s.held_after < s.hold < 5 < s.hang_up < 6:
         rule = "0 < held_after < hold < 5 < hang_up < 6"
         english = f"must come after WeChat's 5 seconds, hold and held_after before them ({rule})"

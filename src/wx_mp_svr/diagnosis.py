@@ -9,7 +9,6 @@ import re
 import secrets
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
@@ -23,6 +22,7 @@ from .config import Settings
 from .errors import ConfigError
 from .exchange import HELLO
 from .testing import DEADLINE_SECONDS, FakeWeChat, Mode, Result, Try
+from .workers import in_thread
 
 SETTINGS_WRONG, BOT_WRONG, NOT_REACHABLE = 2, 3, 4  # exit codes; 0 when all is well
 SKEW_WARNING, SKEW_ERROR = 30, 300  # seconds; a server's `window` is 300
@@ -90,17 +90,8 @@ def _place(url: str) -> tuple[str, int]:
 
 def _within(seconds: float, call: Callable[[], Any]) -> Any:
     """Return what *call* returns; resolving a name cannot be given a deadline in any other way."""
-    future: futures.Future[Any] = futures.Future()
-
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except Exception as exc:
-            future.set_exception(exc)
-
-    threading.Thread(target=run, name="diagnosis", daemon=True).start()
     try:
-        return future.result(seconds)
+        return in_thread(call, "diagnosis").result(seconds)
     except futures.TimeoutError:  # another one than the builtin until Python 3.11
         raise TimeoutError from None
 

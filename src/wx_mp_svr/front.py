@@ -34,7 +34,7 @@ def in_front_of(
     paths = (path, f"{path}/")
 
     def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"] not in paths or environ["REQUEST_METHOD"] not in ("POST", "GET"):
+        if environ.get("PATH_INFO", "") not in paths or environ["REQUEST_METHOD"] not in ("POST", "GET"):
             return inner(environ, start_response)
         try:
             answer = answer_of(environ, lambda limit: _body_of(environ, limit))

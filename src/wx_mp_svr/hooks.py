@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, overload
 
 from .errors import ConfigError
@@ -28,7 +29,7 @@ class Hooks:
             method = getattr(self, name)
             if getattr(type(self), name) is not getattr(Hooks, name):
                 self._handlers.give(name, method)
-                setattr(self, name, _OnlyOnce(self._handlers, name, method))
+                setattr(self, name, partial(self._taken, name, method))  # so that decorating is noticed here, too
 
     def on_message(self, req: Any, /) -> Any:
         """Answer a message: override it, or use it as a decorator. The default acknowledges."""
@@ -50,6 +51,9 @@ class Hooks:
     def on_late_reply(self, *args: Any, **kwargs: Any) -> Any:
         """Hear of an answer (req, reply) that came after WeChat's last try: override it, or use it as a decorator."""
         return self._default("on_late_reply", args[0])
+
+    def _taken(self, name: str, method: Handler, given: Any, *rest: Any) -> Any:
+        return self._default(name, given) if callable(given) else method(given, *rest)
 
     def _default(self, name: str, given: Any) -> Any:
         if callable(given):  # no message is callable: this is the decorator
@@ -130,17 +134,3 @@ class Hooks:
             return handler
 
         return route
-
-
-class _OnlyOnce:
-    """Stands in for a handler method that a subclass overrides, so that using it as a decorator is noticed, too."""
-
-    def __init__(self, handlers: Handlers, name: str, method: Handler) -> None:
-        self._handlers = handlers
-        self._name = name
-        self._method = method
-
-    def __call__(self, given: Any, *rest: Any) -> Any:
-        if callable(given):
-            self._handlers.give(self._name, given)
-        return self._method(given, *rest)

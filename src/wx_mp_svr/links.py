@@ -16,7 +16,7 @@ from .store import Store
 
 OFFERS = "offers"  # stands in the store when some answer has not been fetched
 
-_ID = re.compile(r"wxmp-([0-9]{1,9})(?:-([0-9]{1,4}))?", re.ASCII)
+_ID = re.compile(r"wxmp-([0-9]{1,9})(?:-([1-9][0-9]{0,3}))?", re.ASCII)
 # Bare Chinese works in a link; these would end the attribute or the parameter.
 _SPECIAL = re.compile("[\"'<>&#%+ ]")
 
@@ -42,7 +42,7 @@ class Links:
         self._offered = False  # whether any user of any account may have an offer
         self._look_at = 0.0  # when to look again, monotonic
         words = re.escape(settings.fetch_words)
-        self._words = re.compile(rf"\s*{words}\s*([0-9]{{1,9}})(?:-([0-9]{{1,4}}))?\s*", re.ASCII)
+        self._words = re.compile(rf"\s*{words}\s*([0-9]{{1,9}})(?:-([1-9][0-9]{{0,3}}))?\s*", re.ASCII)
 
     def number_of(self, key: str, req: ReqMsg) -> int:
         """Return the number of the answer to the push *key*: one and the same, whoever asks first."""
@@ -51,7 +51,8 @@ class Links:
             return int(kept)
         user, ttl = _user(req), self._settings.keep_answers
         number = self._store.incr(f"{user}:numbers", ttl)
-        self._store.set(f"{user}:number:{number}", key, ttl)
+        while not self._store.add(f"{user}:number:{number}", key, ttl):  # the count is over sooner than its last number
+            number = self._store.incr(f"{user}:numbers", ttl)
         if self._store.add(f"{key}:number", number, ttl):
             return number
         return int(self._store.get(f"{key}:number") or number)

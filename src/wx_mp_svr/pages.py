@@ -35,8 +35,8 @@ def settled(text: str) -> int:
 
     What is left out may yet grow into something else (a link, an emoji cluster); 0 when there is nothing to show.
     """
-    place = _natural_place(text, len(text) // 3, len(text))
-    return place or (_last_boundary(text, len(text) - 1) if len(text) > 1 else 0)
+    end = _natural_place(text, len(text) // 3, len(text)) or _last_boundary(text, max(0, len(text) - 1))
+    return 0 if _inside_link(text, end) else end
 
 
 def _natural_place(text: str, start: int, end: int) -> int:

@@ -8,17 +8,18 @@ import asyncio
 import atexit
 import inspect
 import logging
+import math
 import sys
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, aclosing, closing
 from contextvars import Context
-from functools import cache, partial
-from types import GeneratorType
+from functools import partial
+from types import FunctionType, GeneratorType, MethodType
 from typing import Any
 
-from .answers import Answers, Page, Run, page_key
+from .answers import Answers, Run, page_key
 from .config import Settings
 from .errors import ReplyError, SessionBusy
 from .forking import ForkAware
@@ -30,7 +31,7 @@ from .rsp_msg import EmptyRspMsg, RspMsg, TextRspMsg, fit
 from .sessions import Session, Sessions
 from .store import Store
 from .watcher import Heartbeat, alive_key
-from .workers import Loop, Workers
+from .workers import Loop, Workers, in_thread
 
 log = logging.getLogger("wx_mp_svr")
 
@@ -82,7 +83,7 @@ class Runs(ForkAware):
         self.runner: Callable[[Job], Any] | None = None  # takes a job to a task queue
         self._workers = Workers(settings.max_jobs, settings.max_queued)
         self._loop = Loop()
-        self._quick: dict[Handler, bool] = {}
+        self._quick: dict[int, float] = {}  # by the handler's id, see `_is_quick`
         self.heartbeat = Heartbeat(store, settings.beat, lambda: bool(self.here) or self._sessions.busy)
         self._sessions = Sessions(store, settings, self.heartbeat)
         self.watch_forks()
@@ -117,20 +118,38 @@ class Runs(ForkAware):
         if self.runner is not None:
             return self._enqueue(run, number, self.runner)
         self._enter(run)
-        handler, groups = found
-        if _is_async(handler):
-            started = len(self.here) <= self._settings.max_jobs + self._settings.max_queued
-            if started:
-                self._in_loop(run, self._call_async(run, found))
-        elif threaded and self._quick.get(handler) and req.answerable != "no":
-            started = True
-            Context().run(self._call, run, handler, req, **groups)  # out of the Flask request, as in the pool
-        else:
-            started = self._workers.submit(lambda: self._call(run, handler, req, **groups))
-        if not started:
-            self._tell_busy()
-            self._end(run, self._answers.say(req, self._settings.busy_text))
+        try:
+            if not self._launch(run, found, threaded):
+                self._tell_busy()
+                self._end(run, self._answers.say(req, self._settings.busy_text))
+        except Exception as exc:  # no thread to be had
+            self._failed(run, found.handler, exc)
         return run
+
+    def _launch(self, run: Run, found: Found, threaded: bool) -> bool:
+        if _is_async(found.handler):
+            if len(self.here) > self._settings.max_jobs + self._settings.max_queued:
+                return False
+            self._in_loop(run, self._call_async(run, found))
+            return True
+        # In a context of its own: out of the Flask request, and nobody sees what another handler has set.
+        call = partial(Context().run, partial(self._call, run, found.handler, run.req, **found.groups))
+        if threaded and self._is_quick(found.handler) and run.req.answerable != "no":
+            call()
+            return True
+        return self._workers.submit(call)
+
+    def _is_quick(self, handler: Handler) -> bool:
+        # `inf` when it has always been quick, `-inf` once it was not, and meanwhile since when one of its runs is at work:
+        # where that takes long, the others must not follow it.
+        return time.monotonic() - self._quick.get(id(handler), -math.inf) < QUICK_SECONDS
+
+    def _note_time(self, handler: Handler, begun: float) -> None:
+        # Each of the other runs may have kept the interpreter to itself meanwhile: that is not this handler's time.
+        if time.monotonic() - begun >= QUICK_SECONDS + sys.getswitchinterval() * len(self.here):
+            self._quick[id(handler)] = -math.inf
+        elif self._quick.get(id(handler), begun) == begun:
+            self._quick[id(handler)] = math.inf
 
     def _tell_busy(self) -> None:
         """Say it once a minute: whoever is busy has no time for a line per user."""
@@ -185,35 +204,37 @@ class Runs(ForkAware):
         if _is_async(found.handler):
             self._in_loop(run, self._call_async(run, found))
         else:
-            self._call(run, found.handler, req, **found.groups)
+            Context().run(self._call, run, found.handler, req, **found.groups)
         for task in run.tasks:  # one may add another; a queue's worker may end as soon as its job returns
             task.result()
 
     # -- driving -----------------------------------------------------------------------------------------------------
 
-    def _call(self, run: Run, handler: Handler, *args: Any, **groups: Any) -> None:
+    def _call(self, run: Run, handler: Handler, /, *args: Any, **groups: Any) -> None:
         """Call a handler in this thread; what turns out to be asynchronous goes on in the loop."""
         begun = time.monotonic()
+        if self._quick.get(id(handler)) == math.inf:
+            self._quick[id(handler)] = begun
         session = self._begin_session(run.req)
         try:
             with self._context():
                 result = handler(*args, **groups)
                 if isinstance(result, GeneratorType):
-                    self._quick[handler] = False
-                    for piece in result:
-                        self._feed(run, piece, handler)
+                    self._quick[id(handler)] = -math.inf
+                    with closing(result):
+                        for piece in result:
+                            self._feed(run, piece, handler)
                     session.finish()
                     self._end_of_text(run)
                     return
+            self._note_time(handler, begun)
             if not isinstance(result, _PLAIN) and (inspect.isawaitable(result) or inspect.isasyncgen(result)):
                 self._in_loop(run, self._drive(run, handler, result))
                 return
-            # Each of the other runs may have kept the interpreter to itself meanwhile: that is not this handler's time.
-            quick = QUICK_SECONDS + sys.getswitchinterval() * len(self.here)
-            self._quick[handler] = self._quick.get(handler, True) and time.monotonic() - begun < quick
             session.finish()
             rsp = self._checked(run, handler, result)
         except BaseException as exc:  # a handler that calls sys.exit() is a bug like any other
+            self._note_time(handler, begun)
             self._failed(run, handler, exc)
         else:
             self._end(run, rsp)
@@ -237,8 +258,9 @@ class Runs(ForkAware):
         try:
             with self._context():
                 if inspect.isasyncgen(result):
-                    async for piece in result:
-                        self._feed(run, piece, handler)
+                    async with aclosing(result):
+                        async for piece in result:
+                            self._feed(run, piece, handler)
                     run.req.session.finish()
                     ending = partial(self._end_of_text, run)
                 else:
@@ -250,7 +272,7 @@ class Runs(ForkAware):
         if self._handlers.get("on_error") is None and self._handlers.get("on_late_reply") is None:
             ending()
         else:  # which may be plain functions, and must not block all others
-            await asyncio.to_thread(ending)
+            run.tasks.append(in_thread(ending, "wx-mp-ending"))
 
     def _feed(self, run: Run, piece: Any, handler: Handler) -> None:
         if not isinstance(piece, str):
@@ -310,10 +332,6 @@ class Runs(ForkAware):
             log.warning("%d handlers did not end in time; a retry runs them again elsewhere", len(self.here))
         self.heartbeat.stop()
 
-    def partial(self, key: str, req: ReqMsg, number: int) -> Page | None:
-        """Cut the unfinished page of a streaming run where it is; None when there is nothing to show yet."""
-        return self._answers.partial(self.here.get(key), key, req, number)
-
     def stats(self) -> dict[str, int]:
         """Return how many runs there are."""
         return {"running": len(self.here) - self._workers.queued, "queued": self._workers.queued}
@@ -324,11 +342,10 @@ def _close(this: "weakref.ref[Runs]") -> None:
         runs.close()
 
 
-@cache
 def _is_async(handler: Handler) -> bool:
-    # A callable object is asynchronous when its __call__ is.
-    targets = (handler, type(handler).__call__)
-    return any(inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target) for target in targets)
+    # A callable object is asynchronous when its __call__ is. That of a plain function is nothing to ask, and slow.
+    own = handler if isinstance(handler, FunctionType | MethodType) else type(handler).__call__
+    return inspect.iscoroutinefunction(own) or inspect.isasyncgenfunction(own)
 
 
 async def _logged(result: Awaitable[Any]) -> None:

@@ -261,10 +261,11 @@ class WxMpServer(Hooks):
 
         self._mounted()
         self.app.testing = True
-        store = settings.pop("store", None)
-        if store is None:
-            store, self._runner = MemoryStore(), None  # a task queue's workers would not find what is in our memory
-        self._assemble(dataclasses.replace(self.settings, time_scale=time_scale, **settings), store)
+        if "store" not in settings:
+            self._runner = None  # a task queue's workers would not find what is in our memory
+        changed = {"store": "memory:", **settings, "time_scale": time_scale}
+        settings_now = dataclasses.replace(self.settings, **changed)
+        self._assemble(settings_now, _store_of(settings_now, self.app))
         account = {name: getattr(self.settings, name) for name in ("token", "appid", "aes_key", "mode", "path")}
         return FakeWeChat(self, time_scale=time_scale, **account)
 

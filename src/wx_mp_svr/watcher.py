@@ -20,7 +20,7 @@ log = logging.getLogger("wx_mp_svr")
 LOST: Final = object()
 """What a wait ends with when the process that was waited for is gone."""
 
-PARK_SECONDS = 60.0
+IDLE_SECONDS = 60.0  # after which the heart stops, until there is work again
 MEMORY_SECONDS = 10.0
 
 
@@ -47,52 +47,43 @@ class Heartbeat(ForkAware):
     def begin(self) -> None:
         """Set up what does not survive a fork."""
         self.process = f"{os.getpid()}-{secrets.token_hex(6)}"
-        self._lock = threading.Condition()
-        self._parked = True
-        self._stopped = False
-        self._started = False
+        self._lock = threading.Lock()
+        self._running = False
+        self._stopped = threading.Event()
 
     def wake(self) -> None:
         """There is work. The first beat may come a second later; who waits allows for it."""
-        if not self._parked:
+        if self._running:
             return
         with self._lock:
-            if not self._parked or self._stopped:
-                return
-            self._parked = False
-            if not self._started:
-                self._started = True
+            if not self._running and not self._stopped.is_set():
                 threading.Thread(target=self._run, name="wx-mp-heartbeat", daemon=True).start()
-            self._lock.notify()
+                self._running = True
 
     def stop(self) -> None:
         """Give up: whoever waits for this process takes over its work."""
-        with self._lock:
-            self._stopped = True
-            self._lock.notify()
+        self._stopped.set()
         self._store.delete(alive_key(self.process))
 
     def _run(self) -> None:
         idle_since = time.monotonic()
-        while not self._stopped:
+        while not self._stopped.is_set():
             if self._busy():
                 idle_since = time.monotonic()
                 try:
                     self._store.set(alive_key(self.process), 1, self._beat * 4)
-                    if self._stopped:  # meanwhile: a beat must not outlive the end
+                    if self._stopped.is_set():  # meanwhile: a beat must not outlive the end
                         self._store.delete(alive_key(self.process))
                 except Exception:
                     log.exception("a heartbeat failed")
-            with self._lock:
-                # First said, then looked: whoever has work looks at it the other way round. One of us sees the other.
-                self._parked = time.monotonic() - idle_since > PARK_SECONDS
-                self._parked = self._parked and not self._busy()
-                if self._parked:
-                    while self._parked and not self._stopped:
-                        self._lock.wait()
-                    idle_since = time.monotonic()
-                elif not self._stopped:
-                    self._lock.wait(self._beat)
+            elif time.monotonic() - idle_since > IDLE_SECONDS:
+                with self._lock:
+                    # First said, then looked: whoever has work looks at it the other way round. One of us sees the other.
+                    self._running = False
+                    self._running = self._busy()
+                    if not self._running:
+                        return
+            self._stopped.wait(self._beat)
 
 
 class _Wait:
@@ -143,8 +134,8 @@ class Watcher(ForkAware):
         with self._lock:
             self._waits.add(wait)
             if not self._running:
-                self._running = True
                 threading.Thread(target=self._run, name="wx-mp-watcher", daemon=True).start()
+                self._running = True
         wait.ready.wait(timeout)
         with self._lock:
             self._waits.discard(wait)

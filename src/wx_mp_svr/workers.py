@@ -5,11 +5,16 @@ that is left. Both start with their first task, in whichever process that is. Kn
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from queue import SimpleQueue
+from typing import Any
 
 from .forking import ForkAware
+
+log = logging.getLogger("wx_mp_svr")
 
 Task = Callable[[], None]
 
@@ -38,8 +43,8 @@ class Workers(ForkAware):
         """Run *task* soon; false when the queue is full."""
         with self._lock:
             if self._free <= 0 and self._threads < self._max_running:
-                self._threads += 1
                 threading.Thread(target=self._run, args=(task,), name="wx-mp-worker", daemon=True).start()
+                self._threads += 1  # after it: there may be no thread to be had
                 return True
             if self._free <= -self._max_queued:
                 return False
@@ -54,7 +59,10 @@ class Workers(ForkAware):
 
     def _run(self, task: Task) -> None:
         while True:
-            task()
+            try:
+                task()
+            except BaseException:
+                log.exception("a bug of wx-mp-svr")  # which must not cost a thread
             with self._lock:
                 self._free += 1
             task = self._tasks.get()
@@ -75,6 +83,21 @@ class Loop(ForkAware):
         """Return the running loop, started with the first call."""
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="wx-mp-loop", daemon=True).start()
+                loop = asyncio.new_event_loop()
+                threading.Thread(target=loop.run_forever, name="wx-mp-loop", daemon=True).start()
+                self._loop = loop
             return self._loop
+
+
+def in_thread(call: Callable[[], Any], name: str) -> "Future[Any]":
+    """Call in a daemon thread of its own; an executor would refuse it at exit, and wait for it there."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as exc:
+            future.set_exception(exc)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future

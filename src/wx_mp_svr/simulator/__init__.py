@@ -68,7 +68,7 @@ def serve(
     *,
     port: int = 5002,
     open_browser: bool = True,
-    on_ready: Callable[[str], object] | None = None,
+    on_ready: Callable[[str], object] = print,
     **account: Any,
 ) -> None:
     """Serve the simulator until Ctrl-C.
@@ -89,8 +89,7 @@ def serve(
     except SystemExit as exc:  # werkzeug's way to say it
         raise OSError(f"port {port} is taken / 端口 {port} 已被占用") from exc
     url = f"http://127.0.0.1:{server.server_port}/{app.config['KEY']}/"
-    if on_ready:
-        on_ready(url)
+    on_ready(url)
     if open_browser:
         webbrowser.open(url)
     try:

@@ -304,13 +304,13 @@ def _read_menu(menu: Any) -> Json:
         raise ValueError('菜单须为 {"button": […]}，最多 3 个一级按钮')
     for button in buttons:
         below = button.get("sub_button", []) if isinstance(button, dict) else None
-        if not isinstance(below, list) or len(below) > 5 or not all(map(_is_button, [button, *below])):
+        if (
+            not isinstance(below, list)
+            or len(below) > 5
+            or not all(_has(each, {"name": str}) for each in [button, *below])
+        ):
             raise ValueError("每个按钮须有 name，二级按钮最多 5 个")
     return {"button": buttons}
-
-
-def _is_button(button: Any) -> bool:
-    return isinstance(button, dict) and isinstance(button.get("name"), str) and button["name"] != ""
 
 
 def _read_elements(value: Any, depth: int = 0) -> Any:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ..errors import StoreError
 from ..forking import ForkAware
 from . import Store
 from .memory import MemoryStore
@@ -79,7 +78,7 @@ class GuardedStore(ForkAware):
             return question(self._meanwhile)
         try:
             answer = question(self._store)
-        except StoreError as exc:
+        except Exception as exc:  # a store of the user's own may raise anything
             self._fell(exc)
             return question(self._meanwhile)
         if was_down and self.down:  # and not for those who asked before it fell
@@ -95,7 +94,7 @@ class GuardedStore(ForkAware):
             self._rest_until = self._clock() + REST_SECONDS
             return True
 
-    def _fell(self, exc: StoreError) -> None:
+    def _fell(self, exc: Exception) -> None:
         with self._lock:
             self.down = True
             self._rest_until = self._clock() + REST_SECONDS

@@ -214,7 +214,7 @@ class FakeWeChat:
         encrypted = self._cipher.encrypt(xml.encode())
         params += [("encrypt_type", "aes"), ("msg_signature", sign(self.token, timestamp, nonce, encrypted))]
         if self.mode == "compatible":
-            body = xml.removesuffix("</xml>") + f"<Encrypt><![CDATA[{encrypted}]]></Encrypt>\n</xml>"
+            body = xml.rstrip().removesuffix("</xml>") + f"<Encrypt><![CDATA[{encrypted}]]></Encrypt>\n</xml>"
         else:
             body = write_xml({"ToUserName": first(xml, "ToUserName"), "Encrypt": encrypted})
         return urlencode(params), body.encode()
