@@ -289,7 +289,6 @@ def packet(content, msg_id="1"):
 
 
 TALKS = {
-    "list": json.dumps([{"xml": packet("一")}, {"note": 1}, {"xml": packet("二")}]),
     "simulator": json.dumps({"users": [{"a": 1}], "pushes": [{"xml": packet("一")}, {"xml": packet("二")}]}),
 }
 
@@ -334,7 +333,7 @@ def test_a_file_that_is_no_talk(text, tmp_path):
 def test_replay_gives_the_worst_exit_code(tmp_path):
     """3 for a bot that is wrong, 4 and an end for one that is not there."""
     file = tmp_path / "talk.json"
-    file.write_text(TALKS["list"], "utf-8")
+    file.write_text(TALKS["simulator"], "utf-8")
     with servers.in_thread(answering(b"x", "500 Internal Server Error")) as base:
         assert run("replay", str(file), "--url", f"{base}/wx_mp_cb").exit_code == 3
     result = run("replay", str(file), "--url", dead_url())

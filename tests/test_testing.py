@@ -145,8 +145,8 @@ def test_two_messages_are_not_the_same():
 def test_a_silent_bot_is_hung_up_on_three_times():
     result = wechat_of(Recorder(SLOW)).send_text("x")
     assert [attempt.error for attempt in result.tries] == ["timeout"] * 3
-    assert [attempt.started for attempt in result.tries] == pytest.approx([0, DEADLINE, 2 * DEADLINE], abs=0.2)
-    assert result.elapsed == pytest.approx(3 * DEADLINE, abs=0.3)
+    assert all(n * DEADLINE <= attempt.started < (n + 1) * DEADLINE for n, attempt in enumerate(result.tries))
+    assert 3 * DEADLINE <= result.elapsed < 4 * DEADLINE
     assert (result.type, result.content) == ("fault", FAULT_NOTICE)
 
 

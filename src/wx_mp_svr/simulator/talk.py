@@ -304,11 +304,8 @@ def _read_menu(menu: Any) -> Json:
         raise ValueError('菜单须为 {"button": […]}，最多 3 个一级按钮')
     for button in buttons:
         below = button.get("sub_button", []) if isinstance(button, dict) else None
-        if (
-            not isinstance(below, list)
-            or len(below) > 5
-            or not all(_has(each, {"name": str}) for each in [button, *below])
-        ):
+        named = isinstance(below, list) and all(_has(each, {"name": str}) and each["name"] for each in [button, *below])
+        if not named or len(below) > 5:
             raise ValueError("每个按钮须有 name，二级按钮最多 5 个")
     return {"button": buttons}
 
