@@ -12,10 +12,8 @@ from wx_mp_svr import ConfigError, TextReqMsg, VoiceReqMsg, WxMpServer
 os.environ.setdefault("WX_MP_APPID", "wx0000000000000000")
 os.environ.setdefault("WX_MP_TOKEN", "xxx")
 os.environ.setdefault("WX_MP_AES_KEY", "x" * 43)
-
 if missing := [name for name in ("OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_KEY") if not os.environ.get(name)]:
     raise ConfigError(f"请先设置环境变量 {'、'.join(missing)}（大模型的接口地址、模型名、密钥；不需要密钥的随便填）")
-
 PROMPT = "你是微信公众号里的助手。用中文回答，简明扼要。"
 LABEL = "（内容由AI生成）"  # 2025 年 9 月起，法规要求标明
 TURNS, CHARS = 6, 2000  # 记住最近几轮问答，每条最多多少字
@@ -83,8 +81,10 @@ class Plain:
     rest, code = "", False
 
     def feed(self, piece):
-        *lines, self.rest = (self.rest + piece).split("\n")
-        return "".join(map(self.line, lines))
+        *lines, rest = (self.rest + piece).split("\n")
+        whole = re.match(r"(?:\w[^*_`|\[\]!]*[。！？])?", "" if self.code else rest)[0]  # 没有标记的整句不等换行
+        self.rest = rest[len(whole) :]
+        return "".join(map(self.line, lines)) + whole
 
     def line(self, line):
         if line.lstrip().startswith(("```", "~~~")):  # 代码块的首尾

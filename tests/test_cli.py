@@ -117,6 +117,7 @@ def hanging(environ, start_response):
 # -- send --------------------------------------------------------------------------------------------------------------
 
 SENT = [
+    (["帮助"], "说：帮助"),
     ([], "│ oFa 说：你好"),
     (["--text", "天气"], "说：天气"),
     (["--text", "a", "--openid", "o_1"], "o_1 说：a"),
@@ -181,7 +182,7 @@ USAGE = [
     ["send", "--url", "example.com/wx"],
     ["send", "--xml", "/no/such/file"],
     ["send", "--unknown"],
-    ["send", "stray"],
+    ["send", "two", "strays"],
     ["replay", "/no/such/file"],
     ["replay"],
     ["check", "--url", "ftp://a"],

@@ -364,7 +364,26 @@ def test_the_demos_values_are_recognised_and_said_loudly(settings, demo):
 def test_plain_mode_is_warned_about():
     """B34: one leaked URL forges any message."""
     assert any("plain mode" in text and "明文模式" in text for text in config.warnings(load()))
-    assert config.warnings(load(SAFE)) == []
+    assert list(config.warnings(load(SAFE))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("WX_MP_APP_ID", "WX_MP_APPID"),
+        ("WX_MP_ENCODING_AES_KEY", "WX_MP_AES_KEY"),
+        ("WX_MP_AESKEY", "WX_MP_AES_KEY"),
+        ("WX_MP_PROT", "WX_MP_PORT"),
+        ("WX_MP_TOKEN", None),
+        ("WX_MP_SOMETHING_ELSE", None),  # the user's own
+        ("WX2_TOKN", None),
+    ],
+)
+def test_a_misspelt_name_is_said(name, meant):
+    """Else the bot would run in plain mode, and nobody would know why."""
+    said = list(config.misspelt({name: "Secret123"}, "WX_MP_"))
+    text = f"{name} is not read; did you mean {meant}? / 没有 {name} 这个设置，是不是 {meant}？"
+    assert said == ([text] if meant else [])
 
 
 def test_warnings_hold_no_secret():

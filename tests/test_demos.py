@@ -231,16 +231,17 @@ def test_a_slow_answer_comes_with_the_second_try(wechat, model):
     assert len(model.asked("慢")) == 1
 
 
-def test_of_a_slower_one_the_last_try_shows_what_there_is(wechat, model):
+@pytest.mark.parametrize("begin", ["第一段。\n", "第一句，没有换行。"])
+def test_of_a_slower_one_the_last_try_shows_what_there_is(wechat, model, begin):
     """The rest is behind the link, and the label at the end of it."""
-    gate = threading.Event()
-    model.say("更慢", "第一段。\n", "第二", gate, "段。")
-    first = wechat.send_text("更慢")
+    gate, question = threading.Event(), f"更慢 {begin}"
+    model.say(question.strip(), begin, "第二", gate, "段。")
+    first = wechat.send_text(question.strip())
     assert len(first.tries) == 3
-    assert re.fullmatch(r"第一段。\n+<a [^>]*>下一页</a>", first.content)
+    assert re.fullmatch(rf"{begin.strip()}\n+<a [^>]*>下一页</a>", first.content)
     gate.set()
     assert wechat.tap(first).content == f"第二段。{LABEL}"
-    assert len(model.asked("更慢")) == 1
+    assert len(model.asked(question.strip())) == 1
 
 
 def test_a_long_answer_is_read_page_by_page(wechat, model):

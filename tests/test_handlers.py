@@ -2,9 +2,12 @@
 
 import functools
 import logging
+import re
+from dataclasses import dataclass
 
 import pytest
 
+from wx_mp_svr import WxMpServer
 from wx_mp_svr.errors import ConfigError, ReplyError
 from wx_mp_svr.events import ClickEvent, ScanEvent, SubscribeEvent, UnsubscribeEvent, ViewEvent
 from wx_mp_svr.handlers import NAMES, Handlers, as_reply
@@ -233,20 +236,31 @@ def test_an_event_that_nobody_handles_shows_once_how_to_hear_it(caplog):
         handlers.find(ClickEvent(event="CLICK"))
     assert len(caplog.messages) == 1
     message = caplog.messages[0]
-    for line in ("the event 'CLICK', acknowledged", "@server.event('CLICK')", "def on_click(event):"):
+    for line in ("the event 'CLICK', acknowledged", "@server.event('CLICK')", "def on_click(req):"):
         assert line in message
     compile("\n".join(line[4:] for line in message.splitlines() if line.startswith("    ")), "hint", "exec")
     handlers.find(ViewEvent(event="VIEW"))
     assert len(caplog.messages) == 2
 
 
-def test_the_hint_is_silent_where_somebody_listens(caplog):
-    """And for messages and new followers, which have their own handlers."""
+def test_a_message_that_nobody_handles_shows_once_how_to_hear_it(caplog):
+    """A misspelt `on_mesage` in a subclass would be silent."""
     caplog.set_level(logging.INFO, "wx_mp_svr")
-    Handlers().find(TextReqMsg())
+    handlers = Handlers()
+    for _ in range(3):
+        handlers.find(TextReqMsg(content="hi"))
+    assert len(caplog.messages) == 1
+    assert "no handler for TextReqMsg" in caplog.text and "@server.on_message" in caplog.text
+
+
+def test_the_hint_is_silent_where_somebody_listens(caplog):
+    """And for new followers, to whom not every account has something to say."""
+    caplog.set_level(logging.INFO, "wx_mp_svr")
     Handlers().find(SubscribeEvent(event="subscribe"))
     heard = Handlers()
     heard.give("on_event", answer)
+    heard.give("on_message", answer)
+    heard.find(TextReqMsg())
     heard.find(ClickEvent(event="CLICK"))
     assert not caplog.messages
 
@@ -266,3 +280,46 @@ def test_a_strangers_event_name_cannot_forge_a_log_line(event, caplog):
 def test_the_general_reply_is_silence():
     """An RspMsg of no kind has nothing to say."""
     assert as_reply(RspMsg(), answer) == RspMsg()
+
+
+# -- all the way -----------------------------------------------------------------------------------------------------
+
+
+def ran(req, self, run, handler):
+    return f"{self}/{run}/{handler}"
+
+
+async def ran_async(req, self, run, handler):
+    return f"{self}/{run}/{handler}"
+
+
+@pytest.mark.parametrize("handler", [ran, ran_async])
+def test_a_group_may_be_named_like_an_argument_of_ours(handler):
+    """What calls handlers has arguments of its own; and a thread that such a call ended would be missing for ever."""
+    server = WxMpServer(token="HandlersToken", store="memory:", on_message=lambda req: "其他")
+    server.text(re.compile(r"(?P<self>.)跑(?P<run>\d+)公里(?P<handler>.*)"))(handler)
+    wechat = server.test_client(time_scale=0.1, max_jobs=1)
+    assert [wechat.send_text(text).content for text in ("我跑5公里", "他跑6公里吗", "跑")] == ["我/5/", "他/6/吗", "其他"]
+
+
+@dataclass
+class Echo:
+    """Compared by value, hence without a hash."""
+
+    prefix: str
+
+    def __call__(self, req):
+        return f"{self.prefix}{req.content}"
+
+
+@dataclass
+class AsyncEcho(Echo):
+    async def __call__(self, req):
+        return f"{self.prefix}{req.content}"
+
+
+@pytest.mark.parametrize("kind", [Echo, AsyncEcho])
+def test_a_handler_need_not_be_hashable(kind):
+    """Whatever can be called is one. The second message takes another way: by then it is known to be quick."""
+    wechat = WxMpServer(token="HandlersToken", store="memory:", on_message=kind("回")).test_client(time_scale=0.1)
+    assert [wechat.send_text(text).content for text in ("一", "二")] == ["回一", "回二"]

@@ -1,6 +1,10 @@
 """gunicorn 的设置。在机器人 bot.py 所在的目录运行：gunicorn -c gunicorn.conf.py bot:server"""
 
+import logging
 import os
+
+# 每次推送一行，没有内容，也没有密钥。
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 
 # 只听本机，由 nginx 转发；与 run() 用同样的两个环境变量。
 bind = f"{os.environ.get('WX_MP_HOST', '127.0.0.1')}:{os.environ.get('WX_MP_PORT', '5001')}"

@@ -248,12 +248,8 @@ class Answers:
         # Looked at before, so that whoever waits behind the link does not get offered what they have just seen; and after,
         # since a last try that gives up writes first and then looks for a page, so that one of us sees the other.
         self._see_to_late(run, told=told)
-        early = not run.late
         write()
         self._see_to_late(run, told=told)
-        if run.late and early:  # what was written until then was not to be kept for as long as its link is good
-            for number, page in run.pages.items():
-                self._store.set(page_key(run.key, number), page, self._settings.keep_answers)
         return run.late
 
     def _see_to_late(self, run: Run, *, told: bool) -> None:

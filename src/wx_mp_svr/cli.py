@@ -213,8 +213,9 @@ _scale = click.option("--time-scale", type=click.FloatRange(0, min_open=True), d
 
 
 @group.command()
+@click.argument("words", metavar="[文本]", default="你好")
 @_url
-@click.option("--text", help="发送文本（默认「你好」）")
+@click.option("--text", help="发送文本，与直接写出相同（默认「你好」）")
 @click.option("--image", metavar="ID", help="发送图片，ID 为 media_id")
 @click.option("--voice", metavar="ID", help="发送语音，ID 为 media_id")
 @click.option("--location", metavar="LAT,LON,LABEL", help="发送位置：纬度,经度,名称")
@@ -225,12 +226,14 @@ _scale = click.option("--time-scale", type=click.FloatRange(0, min_open=True), d
 @click.option("--expect", metavar="REGEX", callback=_pattern, help="期望的回复（正则表达式），不符则退出码为 1")
 @click.option("--json", "machine", is_flag=True, help="输出 JSON")
 @_scale
-def send(url: str | None, key: str, openid: str, expect: Any, machine: bool, time_scale: float, **kinds: Any) -> None:
+def send(
+    words: str, url: str | None, key: str, openid: str, expect: Any, machine: bool, time_scale: float, **kinds: Any
+) -> None:
     """像微信一样推送一条消息，显示回复。
 
     退出码：0 符合期望，1 回复不同，2 用法或配置错误，3 没有有效回复，4 连接不上。
     """
-    given = [(kind, typed(value)) for kind, value in kinds.items() if value is not None] or [("text", "你好")]
+    given = [(kind, typed(value)) for kind, value in kinds.items() if value is not None] or [("text", typed(words))]
     if len(given) > 1:
         raise click.UsageError(f"只能选一种消息：{'、'.join('--' + kind for kind, _ in given)}")
     settings = account_of(os.environ)
@@ -289,7 +292,7 @@ def _letters(count: int) -> str:
 
 
 @group.command()
-@click.option("--env", is_flag=True, help="输出 WX_MP_TOKEN=… 的形式，可追加到 .env 文件")
+@click.option("--env", is_flag=True, help="输出 WX_MP_TOKEN=… 的形式，可追加到 systemd 的 EnvironmentFile")
 def keygen(env: bool) -> None:
     """生成 Token 和 EncodingAESKey，填到公众平台和服务器。"""
     names = ("WX_MP_TOKEN=", "WX_MP_AES_KEY=") if env else ("Token           ", "EncodingAESKey  ")
@@ -351,11 +354,11 @@ def echo(req: Any) -> Any:
 def _simulate(settings: Settings, url: str, port: int, no_browser: bool, name: str = "我的公众号") -> None:
     from .simulator import serve  # here, since only these two commands need the page and what it brings
 
-    say("按 Ctrl+C 结束。模拟器在：", err=True)
+    say("按 Ctrl+C 结束", err=True)
     try:
         serve(url, **diagnosis.account(settings), name=name, port=port, open_browser=not no_browser, on_ready=say)
     except OSError as exc:
-        raise click.UsageError(f"模拟器不能监听端口 {port}（{exc.strerror}）：用 --port 换一个") from exc
+        raise click.UsageError(f"端口 {port} 已被占用（另一个模拟器？）：用 --port 换一个") from exc
 
 
 @group.command()
@@ -380,7 +383,8 @@ def demo(port: int, bot_port: int | None, no_browser: bool) -> None:
     if diagnosis.reach(url).level == "ok":
         raise click.UsageError(f"端口 {bot_port} 已被占用：用 --bot-port 换一个")
     account = {**diagnosis.account(settings), "path": settings.path, "store": "memory:"}
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each push would bury the page's address
+    logging.basicConfig(format="%(message)s")  # warnings only: a line for each push would bury the page's address
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = WxMpServer(on_message=echo, on_subscribe=lambda event: "欢迎关注", **account)
     bot = threading.Thread(target=server.run, args=("127.0.0.1", bot_port), name="demo", daemon=True)
     bot.start()

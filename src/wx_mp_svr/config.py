@@ -4,8 +4,9 @@ One table, `Settings`, lists every setting with its default, its unit and what i
 together, each with its cure, in English and Chinese; no message holds the value of a secret.
 """
 
+import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cached_property
 from itertools import chain
@@ -177,20 +178,31 @@ def _read(f: "Field[Any]", value: Any) -> Any:
     return value
 
 
-def warnings(settings: Settings) -> list[str]:
-    """Return what should be said, loudly, at start."""
-    found = []
+def warnings(settings: Settings) -> Iterator[str]:
+    """Yield what should be said, loudly, at start."""
     if settings.demo_values:
-        found.append(
+        yield (
             "the demo's Token, AES key or AppID are in use: anybody can forge messages; set your own before you go live / "
             "正在使用演示用的 Token、AES_KEY 或 AppID，任何人都能伪造消息：上线前请换成自己的"
         )
     if settings.mode == "plain":
-        found.append(
+        yield (
             "plain mode: the signature does not cover the message, so one leaked URL forges any; safe mode (WX_MP_AES_KEY) "
             "does not have this / 明文模式：签名不保护消息内容，建议在公众平台改用安全模式并设置 WX_MP_AES_KEY"
         )
-    return found
+
+
+def near(name: str) -> str:
+    """Return the setting that somebody may have meant by *name*, "" for none."""
+    return next(iter(difflib.get_close_matches(name.lower(), NAMES, 1)), "")
+
+
+def misspelt(names: Iterable[str], prefix: str) -> Iterator[str]:
+    """Say of which names that look like ours are not: nobody reads them."""
+    for name in names:
+        own = name[len(prefix) :].lower()
+        if name.startswith(prefix) and own not in NAMES and (ours := prefix + near(own).upper()) != prefix:
+            yield f"{name} is not read; did you mean {ours}? / 没有 {name} 这个设置，是不是 {ours}？"
 
 
 def check(settings: Settings, prefix: str = "WX_MP_") -> list[Problem]:

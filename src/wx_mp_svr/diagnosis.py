@@ -55,9 +55,10 @@ def read_settings(environ: Mapping[str, str]) -> tuple[Settings | None, list[Fin
     try:
         settings = config.load({}, {}, environ)
     except ConfigError as exc:
-        return None, [
-            Finding("error", name, cause, "改好后重启服务", SETTINGS_WRONG) for name, _, cause in exc.problems
-        ]
+        wrong = [Finding("error", name, cause, "改好后重启服务", SETTINGS_WRONG) for name, _, cause in exc.problems]
+        wanted = ("WX_MP_APPID", "WX_MP_AES_KEY") if environ.get("WX_MP_MODE") != "plain" else ()
+        unset = [Finding("warning", name, "没有设置，安全模式需要它") for name in wanted if name not in environ]
+        return None, wrong + [finding for finding in unset if finding.name not in {found.name for found in wrong}]
     encrypted = f"，AppID {settings.appid}，EncodingAESKey {len(settings.aes_key)} 位" if settings.aes_key else ""
     found = f"{settings.mode} 模式，Token {len(settings.token)} 位{encrypted}"
     said = [warning.split(" / ")[-1] for warning in config.warnings(settings)]
@@ -174,7 +175,7 @@ Words = tuple[str, str]  # cause and fix
 
 _ECHO_BACK = "原样返回 echostr：HTTP 200、text/plain，前后不加任何内容"
 _STATUSES: dict[int, Words] = {
-    403: ("请求被拒绝（HTTP 403）", "核对两边的 Token、EncodingAESKey、AppID；原因见服务器日志"),
+    403: ("请求被拒绝（HTTP 403）", "核对两边的 Token、EncodingAESKey、AppID 和加解密方式；原因见服务器日志"),
     404: ("这个路径不存在（HTTP 404）", "核对 URL 的路径（默认 /wx_mp_cb）和 nginx 的 location"),
     405: ("不接受这种请求方法（HTTP 405）", "让这个路径同时接受 GET 和 POST"),
     500: ("程序出错（HTTP 500）", "看服务器日志中的错误堆栈"),
@@ -349,7 +350,7 @@ def strangers(wechat: FakeWeChat) -> Finding:
         return Finding("error", name, "签名错误的 GET 也得到了 echostr：没有检查签名", fix)
     if b"<xml" in stranger.send_text(HELLO_BOT).tries[-1].reply:
         return Finding("error", name, "签名错误的消息也得到了回复：任何人都能冒充微信", fix)
-    return Finding("ok", name)
+    return Finding("ok", name, "服务器日志里会因此有 refused reason=signature，属正常")
 
 
 def check(settings: Settings, url: str, *, time_scale: float = 1.0) -> Iterator[Finding]:

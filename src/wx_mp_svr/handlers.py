@@ -59,6 +59,8 @@ class Handlers:
                 name = "on_subscribe"
             elif name not in self._given:
                 self._tell_unheard(req)
+        elif name not in self._given:
+            self._tell_unheard(req)
         handler = self._given.get(name)
         return Found(handler, {}) if handler is not None else None
 
@@ -66,20 +68,17 @@ class Handlers:
         """Return one of the handlers that hear of other things than messages."""
         return self._given.get(name)
 
-    def _tell_unheard(self, req: EventReqMsg) -> None:
-        """Show, once per kind, the handler that would hear this event."""
-        kind = type(req).__name__
-        if kind in self._unheard or req.event.lower() == "subscribe":
+    def _tell_unheard(self, req: ReqMsg) -> None:
+        """Show, once per kind, the handler that would hear this."""
+        kind, event = type(req).__name__, req.event[:64] if isinstance(req, EventReqMsg) else ""
+        if kind in self._unheard or event.lower() == "subscribe":
             return
         self._unheard.add(kind)
+        what, route = (f"the event {event!r}", f"event({event!r})") if event else (kind, "on_message")
+        name = re.sub(r"\W", "_", f"on_{event or 'message'}", flags=re.ASCII).lower()[:40]
         log.info(
-            "no handler for the event %.64r, acknowledged; to hear it:\n\n"
-            "    @server.event(%.64r)\n"
-            "    def %s(event):\n"
-            "        ...\n",
-            req.event,
-            req.event,
-            re.sub(r"\W", "_", f"on_{req.event}", flags=re.ASCII).lower()[:40],
+            "no handler for %s, acknowledged; to hear it:\n\n    @server.%s\n    def %s(req):\n        ...\n",
+            *(what, route, name),
         )
 
 

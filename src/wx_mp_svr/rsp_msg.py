@@ -5,8 +5,7 @@ of modes, stores or handlers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from . import xmlio
@@ -202,12 +201,7 @@ def _check_types(rsp: RspMsg) -> None:
         if not isinstance(parts, list | tuple) or not all(isinstance(article, Article) for article in parts):
             raise ReplyError("NewsRspMsg.articles is a list of Article")
     for part in parts:
-        for name in _names_of(type(part)):  # type: ignore[arg-type]  # every class is hashable
+        for name in type(part).__slots__:
             value = getattr(part, name)
             if not isinstance(value, str):
                 raise ReplyError(f"{type(part).__name__}.{name} is text (str), not {type(value).__name__}")
-
-
-@cache
-def _names_of(cls: type[Any]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cls))

@@ -12,7 +12,7 @@ import math
 import sys
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing
 from contextvars import Context
 from functools import partial
@@ -221,8 +221,8 @@ class Runs(ForkAware):
                 result = handler(*args, **groups)
                 if isinstance(result, GeneratorType):
                     self._quick[id(handler)] = -math.inf
-                    with closing(result):
-                        for piece in result:
+                    with closing(_pieces(result)) as pieces:
+                        for piece in pieces:
                             self._feed(run, piece, handler)
                     session.finish()
                     self._end_of_text(run)
@@ -346,6 +346,13 @@ def _is_async(handler: Handler) -> bool:
     # A callable object is asynchronous when its __call__ is. That of a plain function is nothing to ask, and slow.
     own = handler if isinstance(handler, FunctionType | MethodType) else type(handler).__call__
     return inspect.iscoroutinefunction(own) or inspect.isasyncgenfunction(own)
+
+
+def _pieces(result: Generator[Any, None, Any]) -> Generator[Any, None, None]:
+    """Yield what a handler yields, and at last what it returns: ``return "text"`` is a natural way to leave early."""
+    last = yield from result
+    if last:
+        yield last
 
 
 async def _logged(result: Awaitable[Any]) -> None:

@@ -4,7 +4,6 @@ Requests in, responses out; translates and does nothing else. If it grows an `if
 """
 
 import dataclasses
-import difflib
 import importlib.util
 import logging
 import os
@@ -100,9 +99,12 @@ class WxMpServer(Hooks):
         **settings: Any,
     ) -> None:
         for unknown in settings.keys() - config.NAMES:
-            near = difflib.get_close_matches(unknown, config.NAMES, 1)
-            hint = f"did you mean {near[0]}?" if near else "the README's table 全部设置 has them all"
-            raise ConfigError(f"there is no setting {unknown}; {hint}")
+            hint = (
+                f"did you mean {near}?"
+                if (near := config.near(unknown))
+                else "the README's table 全部设置 has them all"
+            )
+            raise ConfigError(f"there is no setting {unknown}; {hint} / 没有 {unknown} 这个设置")
         self._arguments = settings
         self._env_prefix = env_prefix
         super().__init__()
@@ -137,7 +139,7 @@ class WxMpServer(Hooks):
                 "path for one of the two / 这个路径已被占用，请换一个"
             )
         self.app = app
-        for warning in config.warnings(settings):
+        for warning in [*config.warnings(settings), *config.misspelt({**os.environ, **app.config}, self._env_prefix)]:
             log.warning(warning)
         self._assemble(settings, _store_of(settings, app))
         app.add_url_rule(

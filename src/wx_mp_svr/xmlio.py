@@ -6,7 +6,7 @@ out of its element. Knows nothing of messages, signatures or modes. The only imp
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from xml.parsers.expat import ExpatError
 
@@ -198,13 +198,8 @@ def dump(fields: Mapping[str, Any]) -> str:
     str goes into CDATA, int stands bare, a mapping becomes children, and a list repeats its element. Characters that XML
     does not allow are dropped: one of them would cost the user the whole reply.
     """
-    return "".join(_elements(fields))
-
-
-def _elements(fields: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in fields.items():
-        for item in value if isinstance(value, list) else [value]:
-            yield f"<{name}>{_inner(item)}</{name}>"
+    pairs = ((name, item) for name, value in fields.items() for item in (value if isinstance(value, list) else [value]))
+    return "".join(f"<{name}>{_inner(item)}</{name}>" for name, item in pairs)
 
 
 def _inner(value: Any) -> str:

@@ -304,10 +304,13 @@ def _read_menu(menu: Any) -> Json:
         raise ValueError('菜单须为 {"button": […]}，最多 3 个一级按钮')
     for button in buttons:
         below = button.get("sub_button", []) if isinstance(button, dict) else None
-        named = isinstance(below, list) and all(_has(each, {"name": str}) and each["name"] for each in [button, *below])
-        if not named or len(below) > 5:
+        if not isinstance(below, list) or len(below) > 5 or not all(map(_is_button, [button, *below])):
             raise ValueError("每个按钮须有 name，二级按钮最多 5 个")
     return {"button": buttons}
+
+
+def _is_button(button: Any) -> bool:
+    return _has(button, {"name": str}) and button["name"] != ""
 
 
 def _read_elements(value: Any, depth: int = 0) -> Any:

@@ -57,26 +57,22 @@ def open_store(url: str) -> Store:
         path = "/" + rest.lstrip("/") if rest.startswith("//") else rest
         log.info("pushes are remembered in %s", path)
         return SQLiteStore(path)
-    if scheme in ("redis", "rediss", "unix"):
-        try:
-            from .redis import RedisStore, address_of
-        except ImportError as exc:
-            raise ConfigError(
-                "the store is on Redis, but redis-py is missing: pip install 'wx-mp-svr[redis]' / 缺少 redis 库"
-            ) from exc
-        try:
-            store = RedisStore(url)
-            log.info("pushes are remembered in %s", address_of(url))
-            return store
-        except ValueError:  # not as the cause: its text may hold the password
-            raise ConfigError(
-                "the store's URL must be like redis://127.0.0.1:6379/0 or redis://:PASSWORD@HOST:6379/0, with special "
-                "characters in the password percent-encoded / Redis 地址格式不对，密码中的特殊字符须百分号编码"
-            ) from None
-    raise ConfigError(
-        "the store must be memory:, sqlite:PATH or redis://HOST:PORT/DATABASE / "
-        "WX_MP_STORE 应为 memory:、sqlite:路径 或 redis://主机:端口/库号"
-    )
+    try:
+        from .redis import RedisStore, address_of
+    except ImportError as exc:
+        raise ConfigError(
+            "the store is on Redis, but redis-py is missing: pip install 'wx-mp-svr[redis]' / 缺少 redis 库：请安装它"
+        ) from exc
+    try:
+        store = RedisStore(url)
+        log.info("pushes are remembered in %s", address_of(url))
+        return store
+    except ValueError:  # not as the cause: its text may hold the password
+        raise ConfigError(
+            "the store must be memory:, sqlite:PATH, or like redis://127.0.0.1:6379/0 or redis://:PASSWORD@HOST:6379/0 "
+            "with special characters percent-encoded / 应为 memory:、sqlite:路径，或 redis://主机:端口/库号，"
+            "密码中的特殊字符须百分号编码"
+        ) from None
 
 
 def open_default_store(folder: Path) -> Store:
