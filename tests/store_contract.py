@@ -172,6 +172,7 @@ class StoreContract:
     # -- add
 
     def test_add_is_true_once(self):
+        """Who asks and who writes is one step (B95)."""
         store = self.make_store()
         assert store.add("a", 1, 60) is True
         assert store.add("a", 2, 60) is False
@@ -183,6 +184,7 @@ class StoreContract:
         assert store.add("a", 2, 60) is False
 
     def test_exactly_one_of_twenty_threads_wins_add(self):
+        """Of the copies of one push one runs the handler (B95)."""
         store = self.make_store()
         with ThreadPoolExecutor(20) as pool:
             together = threading.Barrier(20)
@@ -349,7 +351,7 @@ class SharedStoreContract(StoreContract):
             yield crew
 
     def test_exactly_one_of_eight_processes_wins_add(self, crew):
-        """Also where nobody has opened the store before."""
+        """Also where nobody has opened the store before (B95)."""
         keys = [f"k{n}" for n in range(20)]
         for _ in range(5):
             store = self.make_store()
@@ -368,6 +370,7 @@ class SharedStoreContract(StoreContract):
         assert store.incr("a", 60) == 801
 
     def test_what_one_process_keeps_all_find_and_what_one_forgets_is_gone(self, crew):
+        """So a retry finds at any worker what the first try began (B92)."""
         store = self.make_store()
         assert store.get("a") is None  # that it is opened by several at once is another test's matter
         crew.open(self.recipe(store))

@@ -253,11 +253,16 @@ def test_the_pytest_export_of_every_kind_passes(monkeypatch):
 
 
 def test_the_pytest_export_expects_what_came_whatever_it_was(monkeypatch):
-    """News, a fault notice, nothing."""
-    answers = {"news": Article("题目", "摘要"), "broken": {"no": "reply"}, "nothing": None}
+    """News, a fault notice, nothing, a page with a link whose number is another one each time."""
+    answers = {"news": Article("题目", "摘要"), "broken": {"no": "reply"}, "nothing": None, "long": "很长。" * 500}
     page = Page(bot(lambda req: answers[req.content]))
     monkeypatch.setitem(sys.modules, "demo", SimpleNamespace(server=bot(lambda req: answers[req.content])))
-    for content, expected in (("news", "'Title': '题目'"), ("broken", "出错"), ("nothing", "result.type == ''")):
+    for content, expected in (
+        ("news", "'Title': '题目'"),
+        ("broken", "出错"),
+        ("nothing", "result.type == ''"),
+        ("long", "startswith('很长。"),
+    ):
         push = page.text(content)
         names = {}
         text = page.get(f"push/{push['id']}/pytest").text

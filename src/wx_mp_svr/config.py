@@ -251,7 +251,11 @@ def _mistakes(s: Settings) -> _Words:
     if s.mode != "plain" and not s.aes_key:
         yield "mode", f"is {s.mode}, but AES_KEY is missing", f"是 {s.mode}，但缺少 AES_KEY（EncodingAESKey）"
     if not re.fullmatch(r"/[!-~]*", s.path) or re.search("[?#<>]", s.path):
-        yield "path", "must begin with / and hold neither ? nor #", "必须以 / 开头，不含 ? 和 #"
+        yield (
+            "path",
+            "must begin with / and hold printable ASCII without ? # < >",
+            "必须以 / 开头，由可打印的 ASCII 字符组成，不含 ? # < >",
+        )
     if isinstance(s.store, str) and s.store and not re.match(r"memory:|sqlite:.|rediss?://.|unix://.", s.store):
         english = "must be memory:, sqlite:PATH or redis://HOST:PORT/DATABASE"
         yield "store", english, "应为 memory:、sqlite:路径 或 redis://主机:端口/库号"

@@ -199,9 +199,9 @@ def _check_types(rsp: RspMsg) -> None:
     if isinstance(rsp, NewsRspMsg):
         parts = rsp.articles
         if not isinstance(parts, list | tuple) or not all(isinstance(article, Article) for article in parts):
-            raise ReplyError("NewsRspMsg.articles is a list of Article")
+            raise ReplyError("NewsRspMsg.articles must be a list of Article")
     for part in parts:
         for name in type(part).__slots__:
             value = getattr(part, name)
             if not isinstance(value, str):
-                raise ReplyError(f"{type(part).__name__}.{name} is text (str), not {type(value).__name__}")
+                raise ReplyError(f"{type(part).__name__}.{name} must be text (str), not {type(value).__name__}")
