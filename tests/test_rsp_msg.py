@@ -280,5 +280,5 @@ def test_the_complaint_names_the_field_that_is_missing():
     """And what WeChat would do."""
     with pytest.raises(ReplyError, match="MusicRspMsg needs thumb_media_id"):
         fit(MusicRspMsg(""), TEXT, strict=False)
-    with pytest.raises(ReplyError, match=r"TextRspMsg\.content is text \(str\), not int"):
+    with pytest.raises(ReplyError, match=r"TextRspMsg\.content must be text \(str\), not int"):
         fit(TextRspMsg(1), TEXT, strict=False)
