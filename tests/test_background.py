@@ -1,19 +1,21 @@
 """What background, runs and answers are made of: keys of pushes, jobs, clocks that jump."""
 
+import contextvars
 import logging
+import threading
 import time
 from contextlib import nullcontext
 
 import pytest
 
-from wx_mp_svr import WxMpServer
+from wx_mp_svr import WxMpServer, xmlio
 from wx_mp_svr.answers import Answers
 from wx_mp_svr.background import Background, push_key
 from wx_mp_svr.config import load
 from wx_mp_svr.handlers import Handlers
 from wx_mp_svr.kinds import read_msg
 from wx_mp_svr.links import Links
-from wx_mp_svr.runs import Runs
+from wx_mp_svr.runs import Runs, run_key
 from wx_mp_svr.store.memory import MemoryStore
 
 TEXT = {
@@ -108,6 +110,43 @@ def test_an_offer_of_another_process_is_found_a_beat_later():
     assert here.take_offer(req) == 2
 
 
+@pytest.mark.parametrize(
+    ("msg_type", "elements", "told"),
+    [
+        ("text", {"Content": "你好", "MsgId": 1}, "刚才的消息没有处理完，请再发一次。"),
+        ("event", {"Event": "CLICK", "EventKey": "k"}, "刚才的消息没有处理完，请再发一次。"),
+        ("event", {"Event": "unsubscribe"}, ""),  # WeChat wants an acknowledgement
+        ("event", {"Event": "kf_create_session"}, ""),  # WeChat does not say whether anybody is reading
+    ],
+)
+def test_who_has_sent_a_message_is_told_that_it_was_lost(msg_type, elements, told):
+    """B94: with `rerun_lost` off the handler is not run again, whatever became of its first run."""
+    store, ran = MemoryStore(), []
+    bot = WxMpServer(token="LostToken", store=store, on_message=ran.append, on_event=ran.append)
+    wechat = bot.test_client(store=store, time_scale=0.3, rerun_lost=False)
+    xml = wechat.build(msg_type, elements)
+    push = push_key(read_msg(xmlio.load(xml.encode())), xml.encode())
+    store.set(run_key(push, 1), "a process that was killed", 600)
+    assert (wechat.send_xml(xml).content, ran) == (told, [])
+
+
+def test_an_answer_that_takes_over_ten_minutes_is_found_by_who_comes_for_it():
+    """At another worker: the claim of its run lives as long as the link, not only as long as WeChat may push again."""
+    jump, gate = [0.0], threading.Event()
+    store = MemoryStore(clock=lambda: time.monotonic() + jump[0])
+
+    def patient(req):
+        return "终于" if gate.wait(30) else None
+
+    bots = [WxMpServer(token="LongToken", store=store, on_message=patient) for _ in range(2)]
+    here, elsewhere = (bot.test_client(store=store, time_scale=0.1) for bot in bots)
+    slow = here.send_text("x")
+    jump[0] += bots[0].settings.keep_seconds + 1
+    assert elsewhere.tap(slow).content.startswith(bots[0].settings.slow_text)
+    gate.set()
+    assert elsewhere.tap(slow).content == "终于"
+
+
 def server(**settings):
     return WxMpServer(token="JobToken", on_message=lambda req: req.content, **settings)
 
@@ -122,6 +161,24 @@ def test_a_job_of_another_store_is_told(caplog, tmp_path):
 def test_a_job_that_nobody_handles_is_told(caplog):
     WxMpServer(token="JobToken", store="memory:").run_job({"key": "p:1", "run": 1, "fields": TEXT, "arrived": 0.0})
     assert "no handler" in caplog.text
+
+
+def test_a_job_leaves_nothing_in_the_context_of_its_worker(tmp_path):
+    """Whose next job is another user's."""
+    user, seen = contextvars.ContextVar("user", default=None), []
+
+    def on_message(req):
+        user.set(req.openid)
+        seen.append(req.openid)
+
+    bot = WxMpServer(token="JobToken", store=f"sqlite:{tmp_path / 'a.db'}", on_message=on_message)
+    bot.run_job({"key": "p:1", "run": 1, "fields": TEXT, "arrived": time.time()})
+    assert (seen, user.get()) == (["o1"], None)
+
+
+@pytest.mark.parametrize("kind", ["memory:", "sqlite:{}/own.db"])
+def test_the_test_client_takes_a_store_as_the_server_does(kind, tmp_path):
+    assert server(store="memory:").test_client(store=kind.format(tmp_path)).send_text("你好").content == "你好"
 
 
 def test_the_test_client_runs_handlers_here_whatever_the_runner(tmp_path):

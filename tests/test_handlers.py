@@ -299,7 +299,8 @@ def test_a_group_may_be_named_like_an_argument_of_ours(handler):
     server = WxMpServer(token="HandlersToken", store="memory:", on_message=lambda req: "其他")
     server.text(re.compile(r"(?P<self>.)跑(?P<run>\d+)公里(?P<handler>.*)"))(handler)
     wechat = server.test_client(time_scale=0.1, max_jobs=1)
-    assert [wechat.send_text(text).content for text in ("我跑5公里", "他跑6公里吗", "跑")] == ["我/5/", "他/6/吗", "其他"]
+    replies = [wechat.send_text(text).content for text in ("我跑5公里", "他跑6公里吗", "跑")]
+    assert replies == ["我/5/", "他/6/吗", "其他"]
 
 
 @dataclass

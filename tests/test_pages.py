@@ -84,6 +84,9 @@ def test_pages_put_together_are_the_text_again(text, limit):
         ("", ""),
         ("字", ""),
         ("看这里 <a href='https://exam", "看这里 "),
+        ("<a", ""),
+        ("<a href='https://exam", ""),
+        ("<a href='https://e.com' title='一句。两句。'>三句。", ""),  # no place in a link is a natural one
         ("完整的一句。", "完整的一句。"),
     ],
 )
@@ -91,8 +94,9 @@ def test_of_a_growing_text_only_what_will_not_change_is_shown(growing, shown):
     assert growing[: settled(growing)] == shown
 
 
-def test_a_growing_text_is_never_shown_with_half_a_link():
-    text = f"看{LINK}吧，还有{LINK}"
+@pytest.mark.parametrize("before", ["", "看", "看。\n"])
+def test_a_growing_text_is_never_shown_with_half_a_link(before):
+    text = f"{before}{LINK}吧，还有{LINK}"
     for end in range(len(text)):
         shown = text[:end][: settled(text[:end])]
         assert len(re.findall("<a", shown)) == len(re.findall("</a>", shown)), shown

@@ -1,6 +1,7 @@
 """Slow replies, as WeChat and the user see them: the three tries, links, streaming, limits. Times are scaled."""
 
 import asyncio
+import contextvars
 import logging
 import threading
 import time
@@ -8,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from wx_mp_svr import EmptyRspMsg, ImageRspMsg, TextRspMsg, WxMpServer
+from wx_mp_svr import Article, EmptyRspMsg, ImageRspMsg, TextRspMsg, WxMpServer
 from wx_mp_svr.background import Ages, Breaker
+from wx_mp_svr.runs import QUICK_SECONDS
+from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.testing import FAULT_NOTICE
 
 ACCOUNT = {"appid": "wx0123456789abcdef", "token": "SlowToken1", "aes_key": "k" * 43, "store": "memory:"}
@@ -209,6 +212,29 @@ def test_a_late_picture_waits_behind_the_link_like_a_text():
     assert bot.wechat.tap(bot.wechat.send_text("x")).media_id == "media-1"
 
 
+class FragileStore:
+    """A store of the user's own, which cannot write a page and raises what it likes."""
+
+    def __init__(self):
+        self._kept = MemoryStore()
+
+    def __getattr__(self, verb):
+        return getattr(self._kept, verb)
+
+    def add(self, key, value, ttl):
+        if ":page:" in key:
+            raise RuntimeError("the disk is full")
+        return self._kept.add(key, value, ttl)
+
+
+def test_an_answer_that_the_store_does_not_take_arrives_all_the_same(caplog):
+    """From memory; and the thread that ran into it goes on."""
+    bot = Bot(sleeper, store=FragileStore(), max_jobs=1)
+    assert [bot.wechat.send_text("0.6").content for _ in range(2)] == ["过了0.6秒"] * 2
+    until(lambda: bot.server.stats()["running"] == 0)
+    assert "the disk is full" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("seconds", "settings", "tries"),
     [
@@ -290,6 +316,22 @@ def test_a_slow_menu_click_gets_the_slow_text():
     assert bot.wechat.tap(slow).content == "事件的回复"
 
 
+@pytest.mark.parametrize(("seconds", "articles"), [(0, 3), (16, 1)])
+def test_news_that_come_late_to_an_event_are_one_article(seconds, articles):
+    """A tap is an ordinary message: WeChat would drop the others, and complain."""
+
+    def news(event):
+        time.sleep(seconds * SCALE)
+        return [Article(str(number)) for number in range(3)]
+
+    wechat = WxMpServer(**ACCOUNT, on_event=news).test_client(time_scale=SCALE)
+    result = wechat.send_event("CLICK", {"EventKey": "k"})
+    while result.links:
+        result = wechat.tap(result)
+    assert (result.type, len(result.articles)) == ("news", articles)
+    assert all(check.level == "ok" for check in result.checks)
+
+
 # -- streaming -------------------------------------------------------------------------------------------------------
 
 SENTENCE = "这是一个很长的回答中的一句话，不多不少。"  # 20 characters, 60 bytes
@@ -362,15 +404,19 @@ def test_what_there_is_goes_out_when_the_last_try_runs_out():
     assert bot.late == []  # the user has the beginning, and the link to the rest
 
 
-def test_a_stream_that_has_said_nothing_yet_gets_the_slow_text():
+@pytest.mark.parametrize(("early", "late"), [("", "终于"), ("\n", "终于"), ('<a href="https://e.com/">点', "这里</a>")])
+def test_a_stream_that_has_nothing_to_show_yet_gets_the_slow_text(early, late):
+    """Half a link would show its address, and the page behind it the other half."""
+
     def late_starter(req, bot):
+        yield early
         time.sleep(16 * bot.scale)
-        yield "终于"
+        yield late
 
     bot = Bot(late_starter)
     slow = bot.wechat.send_text("x")
     assert slow.content.startswith(bot.server.settings.slow_text)
-    assert bot.wechat.tap(slow).content == "终于"
+    assert bot.wechat.tap(slow).content == early + late
 
 
 def test_a_retried_page_is_cut_at_the_same_place():
@@ -380,10 +426,12 @@ def test_a_retried_page_is_cut_at_the_same_place():
     assert len(seconds) == 1
 
 
-def test_when_a_partial_page_held_all_there_was_the_next_one_says_so():
+@pytest.mark.parametrize("rest", ["", "\n", " \n\n"])
+def test_when_a_partial_page_held_all_there_was_the_next_one_says_so(rest):
     def two_parts(req, bot):
         yield "只有这一句。"
         time.sleep(15 * bot.scale)
+        yield rest
 
     bot = Bot(two_parts)
     first = bot.wechat.send_text("x")
@@ -413,11 +461,48 @@ def test_a_stream_of_something_else_is_a_mistake_that_names_the_handler(caplog):
     assert "on_message yielded int" in caplog.text
 
 
+def pieces_of_two_kinds(closed):
+    def on_message(req):
+        try:
+            yield "开头。"
+            yield 5
+        finally:
+            closed.append(req.content)
+
+    return on_message
+
+
+def async_pieces_of_two_kinds(closed):
+    async def on_message(req):
+        try:
+            yield "开头。"
+            yield 5
+        finally:
+            closed.append(req.content)
+
+    return on_message
+
+
+@pytest.mark.parametrize("make", [pieces_of_two_kinds, async_pieces_of_two_kinds])
+def test_a_stream_that_is_left_early_is_closed_before_its_user_is_answered(make, caplog):
+    """It may hold a connection to a model, and asyncio would not close it before its loop ends."""
+    closed = []
+    server = WxMpServer(**ACCOUNT, on_message=make(closed), on_error=lambda exc, req: f"关了{closed}")
+    assert server.test_client(time_scale=SCALE).send_text("x").content == "开头。\n\n关了['x']"
+
+
 def test_a_long_text_is_sent_in_pages_too():
     text = whole(90)
     bot = Bot(lambda req, bot: text)
     texts, _ = read_all(bot, bot.wechat.send_text("x"))
     assert "".join(texts) == text
+
+
+def test_white_space_is_no_page():
+    """WeChat takes a text of nothing else for none."""
+    bot = Bot(lambda req, bot: "a" * 1800 + "\n" * 300)
+    texts, _ = read_all(bot, bot.wechat.send_text("x"))
+    assert texts == ["a" * 1800, "（全文完）"]
 
 
 @pytest.mark.parametrize(("size", "pages"), [(2047, 1), (2048, 2)])
@@ -578,6 +663,42 @@ def test_a_handler_that_has_always_been_quick_runs_in_the_requests_own_thread():
     assert ["wx-mp-worker" == name for name in names] == [True, False, False, True]
 
 
+def test_a_quick_handler_that_begins_to_hang_takes_no_more_request_threads():
+    """Else they would all hang in it one after the other, where `max_held` does not see them."""
+    names, gate = [], threading.Event()
+
+    def handler(req, bot):
+        names.append(threading.current_thread().name)
+        return "ok" if req.content == "now" or gate.wait(10) else None
+
+    bot = Bot(handler, time_scale=0.5)
+    with ThreadPoolExecutor(3) as pool:
+        bot.wechat.send_text("now")
+        hanging = [pool.submit(bot.wechat.send_text, "hang", openid="o0")]
+        until(lambda: len(names) == 2)
+        time.sleep(2 * QUICK_SECONDS)  # no luck: from now on it counts as slow
+        hanging += [pool.submit(bot.wechat.send_text, "hang", openid=f"o{n}") for n in (1, 2)]
+        until(lambda: bot.server.stats()["held"] == 2)
+        gate.set()
+        assert [future.result().content for future in hanging] == ["ok"] * 3
+    assert ["wx-mp-worker" == name for name in names] == [True, False, True, True]
+
+
+def test_nobody_sees_what_another_handler_has_left_in_its_context():
+    """In the same thread: who the user is, say."""
+    user, seen = contextvars.ContextVar("user", default=None), []
+
+    def on_event(event):
+        seen.append((threading.get_ident(), user.get()))
+        user.set(event.openid)
+
+    wechat = WxMpServer(**ACCOUNT, on_event=on_event).test_client(time_scale=SCALE, max_jobs=1)
+    for openid in ("o1", "o2"):
+        wechat.send_event("VIEW", openid=openid)  # which is always a matter for the pool
+    until(lambda: len(seen) == 2)
+    assert seen == [(seen[0][0], None)] * 2
+
+
 def test_what_the_interpreter_keeps_from_a_handler_in_a_crowd_does_not_make_it_slow():
     """Each of the other threads may have it for 5 ms before it is the handler's turn again."""
     names = []
@@ -636,10 +757,11 @@ def test_silence_is_an_acknowledgement_in_any_form(silence):
     assert (statuses(result), result.content, result.tries[0].reply) == ([200], "", b"success")
 
 
-def test_a_tap_is_an_ordinary_text_where_it_is_not_ours():
-    """A bot may have menu links of its own."""
+@pytest.mark.parametrize(("words", "menu_id"), [("满意", "101"), ("查看回复1-0", ""), ("查看", "wxmp-1-0")])
+def test_a_tap_is_an_ordinary_text_where_it_is_not_ours(words, menu_id):
+    """A bot may have menu links of its own, and no answer has a page 0."""
     bot = Bot(lambda req, bot: f"{req.content}/{req.bizmsgmenuid}")
-    assert bot.wechat.send_text("满意", bizmsgmenuid="101").content == "满意/101"
+    assert bot.wechat.send_text(words, bizmsgmenuid=menu_id).content == f"{words}/{menu_id}"
 
 
 def test_a_bot_that_hangs_for_ever_never_shows_the_fault_notice():

@@ -93,6 +93,12 @@ def test_an_independent_server_is_verified(against_wechatpy):
     assert [(check.name, check.level) for check in attempt.checks] == [("echostr", "ok")]
 
 
+def test_a_packet_may_end_in_a_newline(against_wechatpy):
+    """As files do; in compatible mode something is put in front of that end."""
+    xml = against_wechatpy.build("text", {"Content": "x", "MsgId": 1})
+    assert against_wechatpy.send_xml(f"{xml}\n").content == "x"
+
+
 def test_an_independent_server_refuses_a_wrong_token(against_wechatpy):
     wechat = FakeWeChat(wechatpy_bot("safe"), **{**ACCOUNT, "token": "AnotherToken"}, mode=against_wechatpy.mode)
     result = wechat.send_text("x")

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from store_contract import forked, may_fork
@@ -40,6 +40,11 @@ others = set()  # threads that the servers of other tests have left in this proc
 
 def threads(name):
     return [thread for thread in threading.enumerate() if thread.name == name and thread not in others]
+
+
+def no_thread(thread):
+    """Refuse to start one, as a system does that is short of memory."""
+    raise RuntimeError("can't start new thread")
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +186,16 @@ def test_the_value_wins_over_the_loss(store, watcher):
         store.set("k", "last words", 60)
         store.delete(alive_key("p"))
         assert [wait.result(10) for wait in waits] == ["last words"] * 8
+
+
+def test_a_thread_that_cannot_be_had_is_started_for_the_next_one_who_waits(store, watcher, monkeypatch):
+    """And nobody looks for ever for who could not wait."""
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with pytest.raises(RuntimeError, match="new thread"):
+            watcher.wait("k", "p", 10)
+    store.set("other", "page", 60)
+    assert watcher.wait("other", "p", 10) == "page"
 
 
 def test_the_loss_of_one_is_no_loss_of_others(store, watcher):
@@ -427,6 +442,17 @@ def test_stop_wakes_one_that_is_parked_and_one_that_never_ran(soon_parked, store
         heartbeat.stop()
         until(lambda: not threads("wx-mp-heartbeat"))
     Heartbeat(store, 0.03, bool).stop()
+
+
+def test_a_heart_that_could_not_start_beats_with_the_next_work(store, heartbeat, work, monkeypatch):
+    """Else this process would look dead from then on."""
+    work.add(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        with suppress(RuntimeError):
+            heartbeat.wake()
+    heartbeat.wake()
+    until(lambda: store.beats)
 
 
 def test_a_beat_that_fails_is_not_the_last(store, heartbeat, work):

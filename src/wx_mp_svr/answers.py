@@ -192,7 +192,9 @@ class Answers:
             late: Whether users may come for it by a link; else it need outlive only WeChat's tries.
         """
         ttl = self._settings.keep_answers if late or page.more or number > 1 else self._settings.keep_seconds
-        if self._store.add(page_key(key, number), page, ttl):  # in JSON an array
+        if self._store.add(
+            page_key(key, number), tuple(page), ttl
+        ):  # which Python's garbage collector need not look at
             return page
         return as_page(self._store.get(page_key(key, number))) or page
 

@@ -117,12 +117,13 @@ class Runs(ForkAware):
             return run
         if self.runner is not None:
             return self._enqueue(run, number, self.runner)
-        self._enter(run)
         try:
+            self._enter(run)
             if not self._launch(run, found, threaded):
                 self._tell_busy()
                 self._end(run, self._answers.say(req, self._settings.busy_text))
         except Exception as exc:  # no thread to be had
+            self._begin_session(req)
             self._failed(run, found.handler, exc)
         return run
 
@@ -130,7 +131,7 @@ class Runs(ForkAware):
         if _is_async(found.handler):
             if len(self.here) > self._settings.max_jobs + self._settings.max_queued:
                 return False
-            self._in_loop(run, self._call_async(run, found))
+            self._in_loop(run, partial(self._call_async, run, found))
             return True
         # In a context of its own: out of the Flask request, and nobody sees what another handler has set.
         call = partial(Context().run, partial(self._call, run, found.handler, run.req, **found.groups))
@@ -202,7 +203,7 @@ class Runs(ForkAware):
         self._enter(run)
         self._store.set(mine, me, self._settings.keep_seconds)
         if _is_async(found.handler):
-            self._in_loop(run, self._call_async(run, found))
+            self._in_loop(run, partial(self._call_async, run, found))
         else:
             Context().run(self._call, run, found.handler, req, **found.groups)
         for task in run.tasks:  # one may add another; a queue's worker may end as soon as its job returns
@@ -229,7 +230,7 @@ class Runs(ForkAware):
                     return
             self._note_time(handler, begun)
             if not isinstance(result, _PLAIN) and (inspect.isawaitable(result) or inspect.isasyncgen(result)):
-                self._in_loop(run, self._drive(run, handler, result))
+                self._in_loop(run, partial(self._drive, run, handler, result))
                 return
             session.finish()
             rsp = self._checked(run, handler, result)
@@ -244,9 +245,9 @@ class Runs(ForkAware):
         bind_session(req, session)
         return session
 
-    def _in_loop(self, run: Run, work: Coroutine[Any, Any, None]) -> None:
-        loop = self._loop.get()
-        run.tasks.append(Context().run(asyncio.run_coroutine_threadsafe, work, loop))
+    def _in_loop(self, run: Run, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        loop = self._loop.get()  # before the coroutine is made: there may be no thread to be had
+        run.tasks.append(Context().run(asyncio.run_coroutine_threadsafe, work(), loop))
 
     async def _call_async(self, run: Run, found: Found) -> None:
         self._begin_session(run.req)
@@ -272,7 +273,10 @@ class Runs(ForkAware):
         if self._handlers.get("on_error") is None and self._handlers.get("on_late_reply") is None:
             ending()
         else:  # which may be plain functions, and must not block all others
-            run.tasks.append(in_thread(ending, "wx-mp-ending"))
+            try:
+                run.tasks.append(in_thread(ending, "wx-mp-ending"))
+            except RuntimeError:  # no thread to be had; Python 3.12.0 and 3.12.1 give none while they end
+                ending()
 
     def _feed(self, run: Run, piece: Any, handler: Handler) -> None:
         if not isinstance(piece, str):
@@ -319,7 +323,7 @@ class Runs(ForkAware):
             with self._context():
                 result = on_late_reply(run.req, rsp)
             if inspect.isawaitable(result):
-                self._in_loop(run, _logged(result))
+                self._in_loop(run, partial(_logged, result))
         except Exception:
             log.exception("on_late_reply raised")
 

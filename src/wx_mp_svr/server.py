@@ -265,9 +265,8 @@ class WxMpServer(Hooks):
         self.app.testing = True
         if "store" not in settings:
             self._runner = None  # a task queue's workers would not find what is in our memory
-        changed = {"store": "memory:", **settings, "time_scale": time_scale}
-        settings_now = dataclasses.replace(self.settings, **changed)
-        self._assemble(settings_now, _store_of(settings_now, self.app))
+        changed = dataclasses.replace(self.settings, **{"store": "memory:", **settings, "time_scale": time_scale})
+        self._assemble(changed, _store_of(changed, self.app))
         account = {name: getattr(self.settings, name) for name in ("token", "appid", "aes_key", "mode", "path")}
         return FakeWeChat(self, time_scale=time_scale, **account)
 

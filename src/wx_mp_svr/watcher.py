@@ -132,10 +132,10 @@ class Watcher(ForkAware):
         """
         wait = _Wait(key, process)
         with self._lock:
-            self._waits.add(wait)
             if not self._running:
                 threading.Thread(target=self._run, name="wx-mp-watcher", daemon=True).start()
                 self._running = True
+            self._waits.add(wait)  # after it: there may be no thread to be had
         wait.ready.wait(timeout)
         with self._lock:
             self._waits.discard(wait)

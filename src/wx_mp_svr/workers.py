@@ -78,14 +78,15 @@ class Loop(ForkAware):
         """Set up what does not survive a fork."""
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._running = False
 
     def get(self) -> asyncio.AbstractEventLoop:
         """Return the running loop, started with the first call."""
         with self._lock:
-            if self._loop is None:
-                loop = asyncio.new_event_loop()
-                threading.Thread(target=loop.run_forever, name="wx-mp-loop", daemon=True).start()
-                self._loop = loop
+            self._loop = self._loop or asyncio.new_event_loop()
+            if not self._running:
+                threading.Thread(target=self._loop.run_forever, name="wx-mp-loop", daemon=True).start()
+                self._running = True  # after it: there may be no thread to be had
             return self._loop
 
 
