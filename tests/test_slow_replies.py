@@ -125,16 +125,16 @@ def test_an_answer_behind_a_link_is_still_there_after_it_was_fetched():
 def test_the_words_of_a_link_do_without_its_id():
     """Test accounts leave the id out, and users type."""
     bot = Bot(sleeper)
-    bot.wechat.send_text("15")
-    assert bot.wechat.send_text(" 查看回复1 ").content == "过了15秒"
+    bot.wechat.send_text("20")
+    assert bot.wechat.send_text(" 查看回复1 ").content == "过了20秒"
 
 
 def test_a_link_leads_only_its_own_user_to_the_answer():
     bot = Bot(sleeper)
-    slow = bot.wechat.send_text("15")
+    slow = bot.wechat.send_text("20")
     stranger = bot.wechat.tap(slow, openid="oSomebodyElse")
     assert stranger.content == bot.server.settings.expired_text
-    assert bot.wechat.tap(slow).content == "过了15秒"
+    assert bot.wechat.tap(slow).content == "过了20秒"
 
 
 @pytest.mark.parametrize("words", ["查看回复7", "查看回复1-9"])
@@ -146,17 +146,17 @@ def test_a_number_that_is_not_there_is_told_at_once(words):
 
 def test_an_answer_that_nobody_fetched_is_mentioned_once_under_the_next_one():
     bot = Bot(sleeper)
-    bot.wechat.send_text("15")
+    bot.wechat.send_text("20")
     until(lambda: bot.late)
     second = bot.wechat.send_text("0")
     assert second.content.startswith("过了0秒\n\n您之前的问题有回复了：<a ")
     assert bot.wechat.send_text("0.01").content == "过了0.01秒"
-    assert bot.wechat.tap(second).content == "过了15秒"
+    assert bot.wechat.tap(second).content == "过了20秒"
 
 
 def test_an_answer_that_was_fetched_is_not_mentioned():
     bot = Bot(sleeper)
-    bot.wechat.tap(bot.wechat.send_text("15"))
+    bot.wechat.tap(bot.wechat.send_text("20"))
     assert bot.wechat.send_text("0").content == "过了0秒"
 
 
@@ -174,10 +174,10 @@ def test_a_second_question_does_not_wait_for_the_first():
 
 def test_on_late_reply_hears_of_an_answer_that_missed_its_last_chance_and_of_no_other():
     bot = Bot(sleeper)
-    bot.wechat.send_text("15")
+    bot.wechat.send_text("20")
     until(lambda: bot.late)
     bot.wechat.send_text("8")
-    assert bot.late == [("15", TextRspMsg("过了15秒"))]
+    assert bot.late == [("20", TextRspMsg("过了20秒"))]
 
 
 def test_an_async_on_late_reply_is_awaited():
@@ -189,13 +189,13 @@ def test_an_async_on_late_reply_is_awaited():
         heard.append(reply.content)
 
     bot.server._handlers._given["on_late_reply"] = on_late_reply
-    bot.wechat.send_text("15")
-    until(lambda: heard == ["过了15秒"])
+    bot.wechat.send_text("20")
+    until(lambda: heard == ["过了20秒"])
 
 
 def test_a_handler_that_raises_late_leaves_its_error_text_behind_the_link(caplog):
     def fail(req, bot):
-        time.sleep(15 * bot.scale)
+        time.sleep(20 * bot.scale)
         raise RuntimeError("out of order")
 
     bot = Bot(fail)
@@ -205,7 +205,7 @@ def test_a_handler_that_raises_late_leaves_its_error_text_behind_the_link(caplog
 
 def test_a_late_picture_waits_behind_the_link_like_a_text():
     def picture(req, bot):
-        time.sleep(15 * bot.scale)
+        time.sleep(20 * bot.scale)
         return ImageRspMsg("media-1")
 
     bot = Bot(picture)
@@ -273,17 +273,17 @@ def test_a_late_answer_to_what_wechat_does_not_let_answer_is_offered_to_nobody()
 
 def test_the_texts_can_be_set():
     bot = Bot(sleeper, slow_text="马上好 ", fetch_words="取第", fetch_label="点我")
-    slow = bot.wechat.send_text("15")
+    slow = bot.wechat.send_text("20")
     assert slow.content.startswith("马上好 <a ")
     assert (slow.links[0].label, slow.links[0].words) == ("点我", "取第1")
-    assert bot.wechat.tap(slow).content == "过了15秒"
+    assert bot.wechat.tap(slow).content == "过了20秒"
 
 
 def test_words_that_would_end_the_link_are_encoded():
     bot = Bot(sleeper, fetch_words="看\"&<#%'")
-    slow = bot.wechat.send_text("15")
+    slow = bot.wechat.send_text("20")
     assert slow.links[0].words == "看\"&<#%'1"
-    assert bot.wechat.tap(slow).content == "过了15秒"
+    assert bot.wechat.tap(slow).content == "过了20秒"
 
 
 # -- events ----------------------------------------------------------------------------------------------------------
@@ -430,7 +430,7 @@ def test_a_retried_page_is_cut_at_the_same_place():
 def test_when_a_partial_page_held_all_there_was_the_next_one_says_so(rest):
     def two_parts(req, bot):
         yield "只有这一句。"
-        time.sleep(15 * bot.scale)
+        time.sleep(20 * bot.scale)
         yield rest
 
     bot = Bot(two_parts)
