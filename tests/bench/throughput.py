@@ -33,7 +33,7 @@ CANDIDATES = {
 }
 SHAPES = {"2 workers x 8 threads": (2, 8), "1 worker x 64 threads": (1, 64)}
 THROUGHPUT_GOAL, P99_GOAL = 0.85, 1.3
-RATE = 6000  # messages a second that are made in advance; it has to be more than any candidate takes
+RATE = 12_000  # messages a second that are made in advance; it has to be more than any candidate takes
 SEPARATOR = b"\x1e"
 
 
