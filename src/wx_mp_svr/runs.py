@@ -294,7 +294,7 @@ class Runs(ForkAware):
             self._end(run, self._answers.say(run.req, self._settings.busy_text))
             return
         if isinstance(exc, ReplyError):
-            log.error("the reply of %s cannot be sent: %s", title(handler), exc)
+            log.error("the reply of %s cannot be sent: %s / 这条回复发不出去", title(handler), exc)
         else:
             log.error("the handler %s raised", title(handler), exc_info=exc)
         on_error = self._handlers.get("on_error")
