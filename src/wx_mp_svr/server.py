@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
+from flask.logging import default_handler
 
 from . import config
 from .answers import Answers
@@ -286,8 +287,7 @@ class WxMpServer(Hooks):
             ConfigError: Demo credentials or `debug` on an address that others can reach, or no app yet.
         """
         self._mounted()
-        host = self.settings.host if host is None else host
-        port = self.settings.port if port is None else port
+        host, port = host or self.settings.host, self.settings.port if port is None else port
         if host not in config.LOOPBACK:
             if self.settings.demo_values:
                 raise ConfigError(
@@ -298,7 +298,7 @@ class WxMpServer(Hooks):
             if debug:
                 raise ConfigError(f"debug=True is for your own machine, and {host} can be reached by others")
         if not log.hasHandlers():  # as Flask does for its own: who runs a script has rarely set up logging
-            logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+            log.addHandler(default_handler)
             log.setLevel(logging.INFO)
         log.info("listening on http://%s:%d%s", host, port, self.settings.path)
         if threading.current_thread() is threading.main_thread():
