@@ -287,7 +287,7 @@ class WxMpServer(Hooks):
             ConfigError: Demo credentials or `debug` on an address that others can reach, or no app yet.
         """
         self._mounted()
-        host, port = host or self.settings.host, self.settings.port if port is None else port
+        host, port = (self.settings.host if host is None else host), (self.settings.port if port is None else port)
         if host not in config.LOOPBACK:
             if self.settings.demo_values:
                 raise ConfigError(
