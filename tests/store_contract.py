@@ -20,12 +20,7 @@ from typing import Any
 import pytest
 
 PATIENCE_SECONDS = 20  # with a process that should have answered long before
-
-
-def may_fork(test: Any) -> Any:
-    """Mark a test that forks while threads run; coverage would hang the child, by a lock that another thread held."""
-    return pytest.mark.no_cover(pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")(test))
-
+may_fork = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # threads are what these tests are about
 
 JSON_VALUES = [
     1,
@@ -451,8 +446,12 @@ def every_verb(store: Any, key: str) -> list[Any]:
 def forked(work: Callable[[], Any], patience: float = PATIENCE_SECONDS) -> Iterator[Callable[[], Any]]:
     """Call *work* in a forked child; gives a function that waits for its result."""
     read, write = os.pipe()
+    # Coverage's tracer would hang the child, by a lock that another thread may hold at this moment.
+    tracer = sys.gettrace()
+    sys.settrace(None)
     child = os.fork()
     if child == 0:
+        threading.settrace(None)  # type: ignore[arg-type]
         try:
             try:
                 result = repr(work())
@@ -461,6 +460,7 @@ def forked(work: Callable[[], Any], patience: float = PATIENCE_SECONDS) -> Itera
             os.write(write, result.encode())
         finally:
             os._exit(0)
+    sys.settrace(tracer)
     os.close(write)
 
     def wait() -> Any:
