@@ -105,7 +105,7 @@ def test_however_long_a_handler_takes_it_runs_once_and_its_answer_arrives(second
 
 
 def test_an_early_tap_waits_through_its_own_three_tries():
-    bot = Bot(sleeper)
+    bot = Bot(sleeper, time_scale=0.2)
     slow = bot.wechat.send_text("26")
     assert statuses(slow) == [None, None, 200]
     assert slow.links[0].words == "查看回复1"
