@@ -65,6 +65,24 @@ def wechat(request: pytest.FixtureRequest, fronts: dict[tuple[str, str], servers
     return WeChat(fronts[request.param].url, **ACCOUNT, mode=mode)
 
 
+# Stories in real seconds and through real servers: each of these files takes one worker a minute or two.
+LONG = (
+    "test_runner",
+    "test_processes",
+    "test_threats",
+    "test_end_to_end",
+    "test_simulator",
+    "test_demos",
+    "test_deploy",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files: whichever comes last, the other workers wait for it."""
+    rank = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Any:
     """Keep what tests print encodable: some log lone surrogates, which no worker could send to its master."""

@@ -4,11 +4,15 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+import servers
 
 CUT = object()  # in an answer: the connection breaks
 STOP = object()  # the stream ends as if all were said, but nothing says so
+FILTERED, TOO_LONG = "finish: content_filter", "finish: length"  # how it may end otherwise
+PAGE = "<html>welcome</html>"  # said for an answer, it is that of a website that is no endpoint
 GATE_SECONDS = 30  # a bound for a test that hangs, no expectation
 
 
@@ -19,12 +23,14 @@ class Endpoint:
         url: For OPENAI_BASE_URL.
         requests: The bodies of all requests, in the order of coming.
         keys: Their Authorization headers.
+        fetched: What somebody wanted to download.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.fetched: list[str] = []
         self._answers: dict[str, tuple[int, Sequence[Any]]] = {}
 
     def say(self, question: str, *parts: Any, status: int = 200) -> None:
@@ -33,8 +39,8 @@ class Endpoint:
         Args:
             question: What the user asks last.
             parts: In this order: a str is streamed, a `threading.Event` waited for, a function called, a dict sent as an
-                event of its own; CUT and STOP end it before its time.
-            status: Another one refuses.
+                event of its own; CUT, STOP, FILTERED and TOO_LONG end it before its time.
+            status: Another one refuses, with the first part as the message, or as the whole body.
         """
         self._answers[question] = (status, parts)
 
@@ -44,26 +50,43 @@ class Endpoint:
 
     def asked(self, question: str) -> list[dict[str, Any]]:
         """Return the requests that ask this."""
-        return [request for request in self.requests if request["messages"][-1]["content"] == question]
+        return [request for request in self.requests if question_of(request) == question]
 
     def told(self, question: str) -> list[str]:
         """Return what the latest request for it told of the talk before, without the prompt and the question."""
         return [message["content"] for message in self.asked(question)[-1]["messages"][1:-1]]
 
 
+def question_of(request: dict[str, Any]) -> str:
+    """Return what the user asks last; of a picture its address."""
+    content = request["messages"][-1]["content"]
+    return content if isinstance(content, str) else content[-1]["image_url"]["url"]
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     endpoint: Endpoint
 
+    def do_GET(self) -> None:
+        self.endpoint.fetched.append(self.path)
+        self._say(404, "text/plain", b"no such picture")
+
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        assert self.path == "/v1/chat/completions"
+        if self.path != "/v1/chat/completions":
+            self._say(404, "text/plain", b"404 page not found")
+            return
         assert request["stream"] is True
         self.endpoint.keys.append(self.headers["Authorization"])
         self.endpoint.requests.append(request)
-        status, parts = self.endpoint.answer_to(request["messages"][-1]["content"])
+        status, parts = self.endpoint.answer_to(question_of(request))
         if status != 200:
-            self._refuse(status)
+            error = parts[0] if parts else "no"
+            body = error if isinstance(error, dict) else {"error": {"message": error, "type": "test", "code": status}}
+            self._say(status, "application/json", json.dumps(body).encode())
+            return
+        if parts == (PAGE,):
+            self._say(200, "text/html", PAGE.encode())
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
@@ -74,10 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:  # nobody listens any more
             self.close_connection = True
 
-    def _refuse(self, status: int) -> None:
-        body = json.dumps({"error": {"message": "no", "type": "test", "code": status}}).encode()
+    def _say(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("retry-after-ms", "1")  # clients may try again, but tests do not wait for it
         self.end_headers()
@@ -92,13 +114,19 @@ class _Handler(BaseHTTPRequestHandler):
             if part is STOP:
                 self._write(b"")
                 return
+            if part in (FILTERED, TOO_LONG):
+                self._end(part.removeprefix("finish: "))
+                return
             if isinstance(part, threading.Event):
                 part.wait(GATE_SECONDS)
             elif callable(part):
                 part()
             else:
                 self._event(_chunk({"content": part}) if isinstance(part, str) else part)
-        self._event(_chunk({}, "stop"))
+        self._end("stop")
+
+    def _end(self, reason: str) -> None:
+        self._event(_chunk({}, reason))
         self._event({**_chunk({}), "choices": [], "usage": {"total_tokens": 1}})  # some endpoints send this unasked
         self._write(b"data: [DONE]\n\n")
         self._write(b"")
@@ -127,15 +155,6 @@ def endpoint() -> Iterator[Endpoint]:
     class Handler(_Handler):
         pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.block_on_close = False  # kept-alive connections must not hold up the end
-    Handler.endpoint = Endpoint(f"http://127.0.0.1:{server.server_port}/v1")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with servers.handled_by(Handler) as port:
+        Handler.endpoint = Endpoint(f"http://127.0.0.1:{port}/v1")
         yield Handler.endpoint
-    finally:
-        server.shutdown()
-        thread.join(5)
-        server.server_close()

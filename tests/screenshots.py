@@ -18,8 +18,8 @@ from llm_endpoint import endpoint
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from wx_mp_svr import WxMpServer
-from wx_mp_svr.cli import echo
-from wx_mp_svr.simulator import make_app
+from wx_mp_svr.desk.cli import echo
+from wx_mp_svr.desk.simulator import make_app
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 ACCOUNT = {
@@ -139,7 +139,7 @@ def talk_to_model(browser: Browser, file: Path) -> None:
         model.say(trip, half[0], gate, half[1])
         model.say(rain, "把第二天的龙井村换成**茶叶博物馆**，灵隐寺照旧：雨中的飞来峰更好看。")
         account = {f"WX_MP_{name.upper()}": value for name, value in ACCOUNT.items()}
-        os.environ.update(account, WX_MP_STORE="memory:", WX_MP_TIME_SCALE="0.2")
+        os.environ.update(account, WX_MP_STORE="memory:")
         os.environ.update(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="sk-local", OPENAI_MODEL="local")
         sys.path.append(str(servers.DEMO))
         shoot(browser, file, "西湖小助手", importlib.import_module("llm_bot").server, act, 900, 1.5)

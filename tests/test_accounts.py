@@ -116,6 +116,17 @@ def test_an_app_factory():
         create_app()
 
 
+@pytest.mark.parametrize("make", [lambda app: WxMpServer(app=app, **TWO), WxMpServer(app=None, **TWO).init_app])
+def test_after_the_first_request_an_account_more_is_told_the_way(make):
+    """Flask takes no route then; the app goes on as it was."""
+    app = host_app()
+    WxMpServer(app=app, store="memory:", path="/first", on_message=lambda req: "好", **ONE)
+    assert app.test_client().get("/").status_code == 200
+    with pytest.raises(ConfigError, match="「运行中添加公众号」"):
+        make(app)
+    assert FakeWeChat(app, **ONE, path="/first").send_text("hi").content == "好"
+
+
 @pytest.mark.parametrize(
     "second", [{"path": "/wx_mp_cb"}, {"path": "/wx_mp_cb/"}, {"path": "/"}], ids=lambda given: given["path"]
 )

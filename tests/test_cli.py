@@ -15,6 +15,7 @@ import click
 import pytest
 import servers
 from click.testing import CliRunner
+from waiting import until
 
 from wx_mp_svr import (
     Article,
@@ -29,9 +30,9 @@ from wx_mp_svr import (
     VoiceReqMsg,
     VoiceRspMsg,
     WxMpServer,
-    cli,
     config,
 )
+from wx_mp_svr.desk import cli
 from wx_mp_svr.testing.packets import renewed
 
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -103,7 +104,7 @@ def dead_url():
 
 def answering(body, status="200 OK"):
     def app(environ, start_response):
-        start_response(status, [("Content-Type", "text/plain")])
+        start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
         return [body]
 
     return app
@@ -310,6 +311,27 @@ def test_replay_pushes_a_talk_again(talk, url, tmp_path):
         assert result.exit_code == 0
 
 
+def test_replay_compares_with_what_was_saved_and_writes_it_anew(url, tmp_path):
+    """A recorded answer that differs from the new one is named; copies of a push are replayed as copies."""
+    file = tmp_path / "talk.json"
+    first = {"id": 1, "xml": packet("一"), "reply": {"type": "text", "content": "", "parts": ["别的"], "fields": {}}}
+    copy = {**first, "id": 2, "copy_of": 1}
+    file.write_text(json.dumps({"wx-mp-svr": "talk", "users": ["o1"], "pushes": [first, copy]}), "utf-8")
+    assert run("replay", str(file), "--url", url).exit_code == 0
+    compared = run("replay", str(file), "--check", "--url", url)
+    assert (compared.exit_code, compared.output.count("原来是：别的")) == (1, 2)
+    assert run("replay", str(file), "--check", "--update", "--url", url).exit_code == 0
+    assert json.loads(file.read_text("utf-8"))["users"] == ["o1"]
+    again = run("replay", str(file), "--check", "--url", url)
+    assert again.exit_code == 0, again.output
+
+
+def test_replay_has_nothing_to_compare_a_packet_with(url, tmp_path):
+    file = tmp_path / "packet.xml"
+    file.write_text(packet("一"), "utf-8")
+    assert run("replay", str(file), "--check", "--url", url).exit_code == 2
+
+
 def test_replay_takes_one_packet_too(url, tmp_path):
     file = tmp_path / "packet.xml"
     file.write_text(packet("包"), "utf-8")
@@ -368,6 +390,27 @@ def test_check_of_a_right_bot(url):
     assert result.exit_code == 0, result.output
     assert result.output.count("[正常]") == 6
     assert "没有发现错误" in result.output
+    *_, unseen, values, local, log = result.output.splitlines()
+    assert unseen.startswith("check 看不到公众平台")
+    assert "末两位" in values
+    assert "本机地址" in local
+    assert "refused reason=" in log
+
+
+def test_check_takes_the_url_by_itself(url):
+    assert run("check", url).exit_code == 0
+
+
+def test_check_hides_what_a_server_echoes():
+    """Also where the words are cut."""
+    echo = f"your key is {KEY}, your Token is {TOKEN}, and that is all of it, all of it".encode()
+    with servers.in_thread(answering(echo)) as base:
+        output = run("check", f"{base}/wx_mp_cb").output
+    assert not any(secret[:6] in output for secret in (KEY, TOKEN)), output
+
+
+def test_the_version():
+    assert re.fullmatch(r"\d+\.\d+\S*\n", run("--version").output)
 
 
 def test_check_names_cause_and_fix():
@@ -376,6 +419,106 @@ def test_check_names_cause_and_fix():
         result = run("check", "--url", f"{base}/wx_mp_cb")
     assert result.exit_code == 3
     assert re.search(r"^\[错误\] 接入验证（GET）：.+ -> .+$", result.output, re.MULTILINE)
+
+
+ENV_FILE = f"""# settings
+WX_MP_APPID={APPID}
+WX_MP_TOKEN='{TOKEN}'
+WX_MP_AES_KEY = {KEY}
+"""
+
+
+def test_check_reads_a_file_as_systemd_does(url, tmp_path, monkeypatch):
+    """And only it; what sh would read differently is named, and its secrets are hidden as well."""
+    file = tmp_path / "wx.env"
+    file.write_text(ENV_FILE, "utf-8")
+    monkeypatch.setenv("WX_MP_TOKEN", "AnotherToken")
+    result = run("check", url, "--env-file", str(file))
+    assert result.exit_code == 0, result.output
+    assert f"[注意] {file} 第 4 行：等号两边有空格" in result.output
+    file.write_text(f"\ufeff{ENV_FILE}export WX_MP_TOKEN={TOKEN}\n".replace("WX_MP_TOKEN='", "#"), "utf-8")
+    result = run("check", url, "--env-file", str(file))
+    assert result.exit_code == 2
+    assert "第 5 行：有 export，systemd 会忽略这一行" in result.output
+    assert "[错误] WX_MP_TOKEN" in result.output
+    assert run("check", url, "--env-file", str(tmp_path / "none")).exit_code == 2
+
+
+def test_check_of_a_second_account(url, monkeypatch):
+    """Its secrets are hidden, too."""
+    for name, value in ENV.items():
+        monkeypatch.setenv(name.replace("WX_MP_", "WX2_"), value)
+        monkeypatch.delenv(name)
+    assert run("check", url, "--prefix", "WX2_").exit_code == 0
+    monkeypatch.delenv("WX2_TOKEN")
+    result = run("check", url, "--prefix", "WX2_")
+    assert result.exit_code == 2
+    assert "[错误] WX2_TOKEN" in result.output
+
+
+def test_check_names_a_file_that_nobody_has_loaded(monkeypatch, tmp_path):
+    """`.env` is read by flask's commands only."""
+    for name in ENV:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    assert ".env" not in run("check", "http://127.0.0.1:1/").output
+    (tmp_path / ".env").write_text(ENV_FILE, "utf-8")
+    result = run("check", "http://127.0.0.1:1/")
+    assert result.exit_code == 2
+    assert f"{tmp_path / '.env'} 里有 WX_MP_… 的设置" in result.output
+    assert f"wx-mp-svr check --env-file {tmp_path / '.env'}" in result.output
+
+
+def test_send_points_to_check_after_a_refusal():
+    with servers.in_thread(answering(b"forbidden", "403 FORBIDDEN")) as base:
+        result = run("send", "--url", f"{base}/wx")
+    assert result.exit_code == 3
+    assert f"逐项诊断：wx-mp-svr check {base}/wx" in result.output
+
+
+@pytest.mark.parametrize("command", ["send --xml", "replay"])
+def test_a_file_that_is_no_xml_is_refused_before_anything_is_pushed(command, url, tmp_path):
+    file = tmp_path / "packet.xml"
+    file.write_text("<xml>\n<A>1</B></xml>", "utf-8")
+    result = run(*command.split(), str(file), "--url", url)
+    assert (result.exit_code, "第 2 行：开始和结束的标签对不上" in result.output) == (2, True)
+    assert "次推送" not in result.output
+
+
+def test_keygen_to_a_full_disk_is_one_line(tmp_path):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "wx_mp_svr", "keygen", "--env"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUTF8": "1"},
+            encoding="utf-8",
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (1, "写不出去：磁盘满了\n")
+
+
+def test_no_color(monkeypatch, url):
+    """https://no-color.org; on a terminal each finding has a colour."""
+
+    def printed():
+        return CliRunner().invoke(cli.group, ["check", url], color=True).output
+
+    assert "\x1b[3" in printed()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in printed()
+
+
+def test_ctrl_c_ends_with_130(tmp_path):
+    """As a shell says it, without a traceback."""
+    with servers.in_thread(hanging) as base:
+        command = [sys.executable, "-u", "-m", "wx_mp_svr", "check", base]
+        with servers.running(command, servers.environment(tmp_path, ENV), tmp_path) as process:
+            log = tmp_path / "log.txt"
+            until(lambda: f"检查 {base}" in log.read_text("utf-8"))
+            process.send_signal(signal.SIGINT)
+            code = process.wait(20)
+    assert (code, log.read_text("utf-8").splitlines()[-1]) == (130, "已中断")
 
 
 def test_check_of_nobody(monkeypatch):
@@ -409,6 +552,7 @@ CONSOLES = {
     "C": {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     "ascii": {"PYTHONIOENCODING": "ascii"},
     "utf-8": {"PYTHONIOENCODING": "utf-8"},
+    "narrow": {"PYTHONIOENCODING": "utf-8", "COLUMNS": "40"},
 }
 
 
@@ -423,7 +567,9 @@ def test_every_console_can_show_it(console, url, tmp_path):
         assert "说：早上好" in found.stdout.decode(console)
     for arguments, code in (
         (["check", "--url", url], 0),
+        (["check", dead_url()], 4),
         (["--help"], 0),
+        (["check", "--help"], 0),
         (["send", "--help"], 0),
         (["send", "--x"], 2),
     ):
@@ -458,7 +604,7 @@ def test_exit_codes_of_real_processes(url, tmp_path):
 def test_flask_has_the_commands_too(url, tmp_path):
     """By the entry point of pyproject.toml, which is put where an installed package has it."""
     project = (ROOT / "pyproject.toml").read_text("utf-8")
-    assert re.search(r'^\[project\.scripts\]\nwx-mp-svr = "wx_mp_svr\.cli:main"$', project, re.MULTILINE)
+    assert re.search(r'^\[project\.scripts\]\nwx-mp-svr = "wx_mp_svr\.desk\.cli:main"$', project, re.MULTILINE)
     section = re.search(r'^\[project\.entry-points\."flask\.commands"\]\n(wx-mp) = "(.+)"$', project, re.MULTILINE)
     information = tmp_path / "plugin" / "commands_under_test-1.dist-info"
     information.mkdir(parents=True)
@@ -492,10 +638,7 @@ def test_demo_is_a_bot_and_a_simulator(tmp_path):
         running = servers.answering(f"http://127.0.0.1:{bot}/wx_mp_cb", process, tmp_path)
         assert run("send", "--url", running.url, "--expect", "^你好$").exit_code == 0
         assert run("demo", "--bot-port", str(bot)).exit_code == 2  # the port is taken
-        end = time.monotonic() + 20
-        while time.monotonic() < end and not answers(page):
-            time.sleep(0.05)
-        assert answers(page), running.log_text()
+        until(lambda: answers(page), running.log_text)
         assert run("simulate", "--no-browser", "--port", str(page)).exit_code == 2
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0, running.log_text()

@@ -93,7 +93,7 @@ PROBLEMS = [
     ),
     *(
         ({**PLAIN, name: value}, name.upper(), "must be a number", "数字")
-        for name in ("held_after", "grace", "keep_answers", "time_scale")
+        for name in ("held_after", "grace", "keep_answers")
         for value in (-1, 0, "long", True, "nan", "inf")
     ),
     ({**PLAIN, "hold": 5.0}, "HANG_UP", "hold < 5 < hang_up < 6", "早于 5 秒"),
@@ -262,7 +262,6 @@ def test_another_prefix_reads_another_account():
         ("MAX_BODY", "1024", 1024),
         ("HOST", "0.0.0.0", "0.0.0.0"),
         ("HOLD", "4", 4.0),
-        ("TIME_SCALE", "0.1", 0.1),
         ("RERUN_LOST", "0", False),
         ("RERUN_LOST", "Yes", True),
         ("PATH", "/", "/"),
@@ -296,7 +295,7 @@ def test_defaults_hold_when_only_the_token_is_given():
     """What the README's table says; the AppID is needed only with a key."""
     settings = load()
     assert (settings.host, settings.port, settings.path) == ("127.0.0.1", 5001, "/wx_mp_cb")
-    assert (settings.window, settings.max_body, settings.mode, settings.appid) == (300, 65536, "plain", "")
+    assert (settings.window, settings.max_body, settings.mode, settings.appid) == (300, 131072, "plain", "")
 
 
 @pytest.mark.parametrize("token", ["abc", "a" * 32, "ABC123"])

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from store_contract import forked, may_fork
 from wechatpy.crypto import WeChatCrypto
 
-from wx_mp_svr.crypto import Cipher, ReusedCipher, key_of
 from wx_mp_svr.errors import BadCiphertext, ConfigError, Refused
-from wx_mp_svr.signature import sign
+from wx_mp_svr.wire.crypto import Cipher, ReusedCipher, key_of
+from wx_mp_svr.wire.signature import sign
 
 HERE = Path(__file__).parent
 VECTORS = json.loads((HERE / "vectors.json").read_text("utf-8"))["aes_vectors"]

@@ -1,9 +1,8 @@
 """The files of demo/deploy, each started for real: the unit's command line, gunicorn's settings, nginx's site."""
 
 import configparser
-import datetime
 import http.client
-import ipaddress
+import json
 import os
 import pwd
 import re
@@ -21,17 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 import servers
 import wechat as other_side
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from certificates import certify
+from waiting import until
 
 from wx_mp_svr.config import Settings
+from wx_mp_svr.desk import envfile
 from wx_mp_svr.testing import FakeWeChat
 
 DEPLOY = servers.DEMO / "deploy"
@@ -41,7 +38,6 @@ UNIT = (DEPLOY / "wx-mp-svr.service").read_text("utf-8")
 ENV = (DEPLOY / "env.example").read_text("utf-8")
 APPID = "wx0e2d1c0b9a8f7e6d"
 CALLBACK = servers.CALLBACK
-SCALE = 0.3  # of the slow bot's times
 DEFAULTS = Settings()
 
 
@@ -58,7 +54,7 @@ def site_here(directory: Path, ports: Mapping[str, int], **more: str) -> str:
             "/etc/letsencrypt/live/example.com/": f"{directory}/",
             "/var/log/nginx/": f"{directory}/",
             "/var/www/html": f"{directory}/html",
-            "http://127.0.0.1:5001": f"http://127.0.0.1:{ports['gunicorn']}",
+            "server 127.0.0.1:5001 ": f"server 127.0.0.1:{ports['gunicorn']} ",
             **more,
         },
     )
@@ -84,12 +80,6 @@ def replaced(text: str, changes: Mapping[str, str]) -> str:
 
 
 # -- how each is read and started --------------------------------------------------------------------------------------
-
-
-def read_env(text: str) -> dict[str, str]:
-    """An EnvironmentFile as systemd reads it; of a name given twice the later line holds."""
-    lines = (line.strip() for line in text.splitlines())
-    return dict(line.split("=", 1) for line in lines if line and line[0] not in "#;")
 
 
 def read_unit(text: str) -> configparser.ConfigParser:
@@ -140,7 +130,7 @@ def lay_out(directory: Path, bot: Path, env_text: str) -> tuple[list[str], dict[
     # The little that a service inherits. A dynamic user has no home.
     env = {"PATH": os.defpath, "HOME": "/nonexistent", "STATE_DIRECTORY": str(state)}
     env |= {name: value for name, value in servers.environment(directory, {}).items() if name == "PYTHONPATH"}
-    env |= read_env(Path(service["EnvironmentFile"]).read_text("utf-8"))
+    env |= envfile.read(Path(service["EnvironmentFile"]).read_text("utf-8"))
     masked = ["/bin/sh", "-c", f'umask {service["UMask"]}; exec "$@"', "sh"]
     return [*masked, *shlex.split(service["ExecStart"])], env
 
@@ -191,7 +181,7 @@ def nginx_command(directory: Path, site_text: str) -> list[str]:
         "worker_processes 1;",
         f"pid {directory}/nginx.pid;",
         f"error_log {directory}/main.error.log;",
-        "events { worker_connections 256; }",
+        "events { worker_connections 768; }",
         "http {",
         f"access_log {directory}/main.access.log;",
         *(f"{kind}_temp_path {directory}/{kind};" for kind in kinds),
@@ -213,52 +203,14 @@ def site(
 ) -> Iterator[Site]:
     """Serve nginx.conf in front of gunicorn's port; *edit* and *more* change the file further."""
     directory.mkdir(exist_ok=True)
-    make_certificate(directory)
+    certify(directory)
     ports = new_ports(gunicorn)
     command = nginx_command(directory, edit(site_here(directory, ports, **more)))
     with servers.running(command, dict(os.environ), directory) as process:
         # Its root page: that of the bot may be what the test is about.
-        until(lambda: process.poll() is not None or connects(ports["http"]), "nginx did not start")
+        until(lambda: process.poll() is not None or servers.connects(ports["http"]), lambda: "nginx did not start")
         assert process.poll() is None, (directory / "log.txt").read_text()
         yield Site(directory, ports)
-
-
-def connects(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def until(true: Callable[[], Any], otherwise: str, seconds: float = servers.START_SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.05)
-
-
-def make_certificate(directory: Path) -> None:
-    """A certificate for example.com and for the address that the tests ask, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "example.com")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    names = [x509.DNSName("example.com"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    usage = {field: False for field in ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")}
-    usage |= {"digital_signature": True, "key_cert_sign": True, "crl_sign": False}
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(**usage, encipher_only=False, decipher_only=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (directory / "fullchain.pem").write_bytes(certificate.public_bytes(pem))
-    (directory / "privkey.pem").write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
 
 
 def ask(port: int, path: str, body: bytes | None = None, **headers: str) -> http.client.HTTPResponse:
@@ -315,11 +267,10 @@ def test_another_implementation_agrees(echo):
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_check_finds_nothing_wrong(echo, trusting, scheme):
-    """With the settings of the file, as the README says: ``set -a; . FILE; wx-mp-svr check --url URL``."""
+    """With the settings of the file, as the README says."""
     bot, front = echo
-    script = 'set -a; . "$0"; exec "$1" -m wx_mp_svr check --url "$2"'
     file = bot.running.log.parent / "wx-mp-svr.env"
-    command = ["/bin/sh", "-c", script, str(file), sys.executable, front.urls[scheme]]
+    command = [sys.executable, "-m", "wx_mp_svr", "check", "--env-file", str(file), front.urls[scheme]]
     env = servers.environment(front.directory, {"PYTHONUTF8": "1"})
     done = subprocess.run(command, env=env, capture_output=True, timeout=60, encoding="utf-8")
     assert (done.returncode, "没有发现错误" in done.stdout) == (0, True), done.stdout + done.stderr
@@ -339,12 +290,12 @@ def test_no_log_holds_a_signature_a_nonce_or_a_user(echo, tmp_path):
     answered = wechat.send_text("好").tries[0].query
     assert ask(front.ports["http"], address).status == 403
     assert ask(front.ports["http"], address, b"<xml/>").status == 403
-    assert ask(front.ports["http"], address, b"x" * 65_537).status == 413
-    until(lambda: f'"POST {CALLBACK}" 413' in front.log("wx-mp-svr.access"), "nginx did not log")
-    until(lambda: f'"POST {CALLBACK}" 403' in bot.running.log_text(), "gunicorn did not log")
+    assert ask(front.ports["http"], address, b"x" * (DEFAULTS.max_body + 1)).status == 413
+    until(lambda: f'"POST {CALLBACK}" 413' in front.log("wx-mp-svr.access"), lambda: "nginx did not log")
+    until(lambda: f'"POST {CALLBACK}" 403' in bot.running.log_text(), lambda: "gunicorn did not log")
     with site(tmp_path, servers.free_port()) as orphan:
         assert ask(orphan.ports["http"], address, b"<xml/>").status == 502
-        until(lambda: f'"POST {CALLBACK}" 502' in orphan.log("wx-mp-svr.access"), "nginx did not log")
+        until(lambda: f'"POST {CALLBACK}" 502' in orphan.log("wx-mp-svr.access"), lambda: "nginx did not log")
     secrets = [*query.values(), "oSomebodyWhoIsAnswered"]
     secrets += [value for name, value in re.findall(r"(\w+)=(\w+)", answered) if name != "encrypt_type"]
     secrets += [bot.account["token"], bot.account["aes_key"]]
@@ -355,6 +306,59 @@ def test_no_log_holds_a_signature_a_nonce_or_a_user(echo, tmp_path):
     for line in (f'"GET {CALLBACK}" 403', f'"POST {CALLBACK}" 200'):  # and yet one sees what happened
         assert line in front.log("wx-mp-svr.access")
         assert line in bot.running.log_text()
+
+
+def test_b142_what_two_servers_would_cut_differently_is_refused_by_nginx(echo):
+    """Both a length and chunks: waitress would take for a request what another proxy took for a body."""
+    bot, front = echo
+    inner = f"POST {CALLBACK}?signature=inner HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+    head = f"POST {CALLBACK}?signature=outer HTTP/1.1\r\nHost: example.com\r\nTransfer-Encoding: chunked\r\n"
+    before = bot.running.log_text()
+    with socket.create_connection(("127.0.0.1", front.ports["http"]), timeout=10) as connection:
+        connection.sendall(f"{head}Content-Length: {len(inner) + 5}\r\n\r\n0\r\n\r\n{inner}".encode())
+        assert connection.recv(65536).split()[1] == b"400"
+    assert bot.running.log_text() == before
+
+
+def test_half_requests_by_the_hundred_delay_nobody(echo):
+    """Three hundred heads and sixty bodies that never end: they stay with nginx, and no thread of gunicorn's waits."""
+    bot, front = echo
+    half = [f"GET {CALLBACK}?signature=a HTTP/1.1\r\nHost: example.com\r\n"] * 300
+    half += [f"POST {CALLBACK} HTTP/1.1\r\nHost: example.com\r\nContent-Length: 5000\r\n\r\n<xml>"] * 60
+    wechat = FakeWeChat(front.urls["http"], **bot.account)
+    with ExitStack() as stack:
+        for request in half:
+            connection = socket.create_connection(("127.0.0.1", front.ports["http"]), timeout=10)
+            stack.enter_context(connection).sendall(request.encode())
+        answers = [wechat.send_text(f"第 {n} 句") for n in range(20)]
+    assert [answer.content for answer in answers] == [f"第 {n} 句" for n in range(20)]
+    assert [len(answer.tries) for answer in answers] == [1] * 20
+    assert max(answer.elapsed for answer in answers) < 1
+
+
+RAW = ("/%0aJournal:%20forged%20line/../wx_mp_cb", "/%0d%0aforged/../wx_mp_cb", "/%1b%5b31mforged/../wx_mp_cb")
+
+
+@pytest.mark.parametrize("path", RAW)
+def test_b130_a_stranger_writes_no_line_into_a_log(echo, path):
+    """A path that is only decoded later than nginx has looked at it: one escaped line in each log, or none."""
+    bot, front = echo
+    lines = {name: len(log().splitlines()) for name, log in logs_of(bot, front).items()}
+    with socket.create_connection(("127.0.0.1", front.ports["http"]), timeout=10) as connection:
+        connection.sendall(
+            f"GET {path}?signature=a HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n".encode()
+        )
+        assert connection.recv(65536).split()[1] in (b"403", b"400", b"404")
+    until(lambda: len(front.log("wx-mp-svr.access").splitlines()) > lines["nginx"], lambda: "nginx did not log")
+    for name, log in logs_of(bot, front).items():
+        new = log().splitlines()[lines[name] :]
+        assert not any(mark in line for line in new for mark in ("\x1b", "\r"))
+        assert not any(line.startswith(("Journal", "forged")) for line in new)
+        assert name == "nginx" or "forged" not in "".join(new)
+
+
+def logs_of(bot, front):
+    return {"nginx": lambda: front.log("wx-mp-svr.access"), "gunicorn": bot.running.log_text}
 
 
 def test_a_body_that_is_too_large_never_reaches_gunicorn(echo):
@@ -387,7 +391,7 @@ def test_nobody_chooses_the_address_that_is_logged(echo):
     """nginx sets X-Forwarded-For; what came in it is gone."""
     bot, front = echo
     ask(front.ports["http"], CALLBACK, **{"X-Forwarded-For": "203.0.113.9"})
-    until(lambda: f'127.0.0.1 "GET {CALLBACK}" 200' in bot.running.log_text(), "gunicorn did not log")
+    until(lambda: f'127.0.0.1 "GET {CALLBACK}" 200' in bot.running.log_text(), lambda: "gunicorn did not log")
     assert "203.0.113.9" not in bot.running.log_text() + front.log("wx-mp-svr.access")
 
 
@@ -406,7 +410,7 @@ def test_slow_senders_are_cut_off_and_disturb_nobody(echo, tmp_path):
         for sender in senders:
             while sender.recv(4096):  # perhaps a 408; at the end it is closed
                 pass
-        until(lambda: front.log("wx-mp-svr.access").count('" 408 ') == len(senders), "nginx did not log")
+        until(lambda: front.log("wx-mp-svr.access").count('" 408 ') == len(senders), lambda: "nginx did not log")
     assert '" 408 ' not in bot.running.log_text()
 
 
@@ -418,8 +422,8 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Si
     """tests/bots/slow_bot.py, served as the three files say."""
     home = tmp_path_factory.mktemp("slow")
     with ExitStack() as stack:
-        scaled = {"RUNS": str(home / "runs"), "WX_MP_TIME_SCALE": str(SCALE)}
-        bot = stack.enter_context(service(home / "opt", BOTS / "slow_bot.py", **scaled))
+        own = {"RUNS": str(home / "runs")}
+        bot = stack.enter_context(service(home / "opt", BOTS / "slow_bot.py", **own))
         yield bot, stack.enter_context(site(home / "nginx", bot.port))
 
 
@@ -432,9 +436,7 @@ def test_six_seconds_of_thinking_arrive_with_the_second_try(slow):
     """WeChat hangs up once; whichever worker the retry lands on, the answer is in the file they share."""
     bot, front = slow
     with ThreadPoolExecutor(6) as pool:
-        wechats = {
-            f"u{n}": FakeWeChat(front.urls["http"], **bot.account, openid=f"o{n}", time_scale=SCALE) for n in range(6)
-        }
+        wechats = {f"u{n}": FakeWeChat(front.urls["http"], **bot.account, openid=f"o{n}") for n in range(6)}
         results = {name: pool.submit(wechat.send_text, f"6 {name}") for name, wechat in wechats.items()}
     for name, future in results.items():
         result = future.result()
@@ -446,7 +448,7 @@ def test_six_seconds_of_thinking_arrive_with_the_second_try(slow):
 def test_half_a_minute_of_thinking_becomes_a_link(slow):
     """nginx waits for as long as each try is held: no try ends in a 504."""
     bot, front = slow
-    wechat = FakeWeChat(front.urls["http"], **bot.account, openid="o-link", time_scale=SCALE)
+    wechat = FakeWeChat(front.urls["http"], **bot.account, openid="o-link")
     result = wechat.send_text("16 link")
     assert [attempt.status for attempt in result.tries] == [None, None, 200]
     assert result.links
@@ -456,7 +458,7 @@ def test_half_a_minute_of_thinking_becomes_a_link(slow):
 def test_the_store_lives_in_the_state_directory_and_is_private(slow):
     """Message texts are in it."""
     bot, front = slow
-    FakeWeChat(front.urls["http"], **bot.account, openid="o-state", time_scale=SCALE).send_text("0 state")
+    FakeWeChat(front.urls["http"], **bot.account, openid="o-state").send_text("0 state")
     files = list(Path(bot.env["STATE_DIRECTORY"]).iterdir())
     assert files
     assert {file.stat().st_mode & 0o077 for file in files} == {0}
@@ -492,10 +494,18 @@ def test_gunicorn_listens_where_run_would(monkeypatch):
     for name in ("WX_MP_HOST", "WX_MP_PORT"):
         monkeypatch.delenv(name, raising=False)
     assert runpy.run_path(str(DEPLOY / "gunicorn.conf.py"))["bind"] == f"{DEFAULTS.host}:{DEFAULTS.port}"
-    assert f"proxy_pass http://{DEFAULTS.host}:{DEFAULTS.port};" in SITE
+    assert f"server {DEFAULTS.host}:{DEFAULTS.port} " in SITE
+    assert f"proxy_pass http://wx_mp_bot{DEFAULTS.path};" in SITE
     assert f"location = {DEFAULTS.path} {{" in SITE
     monkeypatch.setenv("WX_MP_PORT", "6001")
     assert runpy.run_path(str(DEPLOY / "gunicorn.conf.py"))["bind"] == f"{DEFAULTS.host}:6001"
+
+
+def test_a_reload_is_gunicorns_own_and_the_socket_is_where_the_bot_listens():
+    """HUP starts new workers before the old ones end; the socket unit keeps the port while there is no bot."""
+    assert read_unit(UNIT)["Service"]["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    socket = read_unit((DEPLOY / "wx-mp-svr.socket").read_text("utf-8"))["Socket"]
+    assert socket["ListenStream"] == f"{DEFAULTS.host}:{DEFAULTS.port}"
 
 
 def test_the_unit_is_sound(tmp_path):
@@ -545,11 +555,11 @@ def test_sigterm_lets_the_message_in_hand_be_answered(tmp_path):
     with service(tmp_path / "opt", BOTS / "slow_bot.py", RUNS=str(tmp_path / "runs")) as bot:
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(FakeWeChat(bot.running.url, **bot.account).send_text, "2 late")
-            until((tmp_path / "runs").exists, "no run began")
+            until((tmp_path / "runs").exists, lambda: "no run began")
             bot.process.send_signal(signal.SIGTERM)
             assert answer.result().content.startswith("你好late，")
         assert bot.process.wait(limit) == 0
-        until(lambda: not connects(bot.port), "somebody still listens", 5)
+        until(lambda: not servers.connects(bot.port), lambda: "somebody still listens", 5)
 
 
 def test_a_setting_that_is_missing_ends_the_service(tmp_path):
@@ -593,7 +603,7 @@ def test_a_shell_reads_the_file_as_systemd_does(tmp_path):
         timeout=10,
     )
     seen = dict(line.split("=", 1) for line in listed.stdout.decode().splitlines() if line.startswith("WX_MP_"))
-    assert seen == read_env(file.read_text("utf-8"))
+    assert seen == envfile.read(file.read_text("utf-8"))
     assert set(seen) == {"WX_MP_APPID", "WX_MP_TOKEN", "WX_MP_AES_KEY", "WX_MP_END_TEXT"}
 
 
@@ -608,7 +618,7 @@ def without_tls(text: str) -> str:
 @pytest.mark.parametrize("edit", [str, without_tls], ids=["as-it-is", "without-tls"])
 def test_nginx_finds_the_site_sound(tmp_path, edit):
     """``nginx -t``, without a warning."""
-    make_certificate(tmp_path)
+    certify(tmp_path)
     command = nginx_command(tmp_path, edit(site_here(tmp_path, new_ports(servers.free_port()))))
     done = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
@@ -621,7 +631,7 @@ def test_without_a_certificate_it_serves_http(echo, tmp_path):
     bot, _ = echo
     with site(tmp_path, bot.port, edit=without_tls) as front:
         assert FakeWeChat(front.urls["http"], **bot.account).send_text("http").content == "http"
-        assert not connects(front.ports["https"])
+        assert not servers.connects(front.ports["https"])
 
 
 def test_old_tls_is_not_spoken(echo, trusting):
@@ -632,3 +642,70 @@ def test_old_tls_is_not_spoken(echo, trusting):
         ssl.create_default_context().wrap_socket(plain, server_hostname="example.com") as secured,
     ):
         assert secured.version() in ("TLSv1.2", "TLSv1.3")
+
+
+# -- the image ---------------------------------------------------------------------------------------------------------
+
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text("utf-8")
+COMPOSE = (DEPLOY / "compose.yaml").read_text("utf-8")
+
+
+def instructions(name: str) -> list[str]:
+    """What stands behind an instruction, each time that it is there."""
+    return re.findall(rf"^{name} +(.*)$", DOCKERFILE, re.MULTILINE)
+
+
+def image_command(text: str) -> list[str]:
+    """A command in the JSON form, with this Python and this gunicorn in place of the image's."""
+    program, *arguments = json.loads(text[text.index("[") :])
+    return [sys.executable, *(["-m", "gunicorn"] if program == "gunicorn" else []), *arguments]
+
+
+def test_what_the_image_would_run_answers_keeps_its_data_and_knows_whether_it_is_well(tmp_path):
+    """CMD, ENV and HEALTHCHECK of the Dockerfile, started here: an engine is not needed to try them."""
+    image = dict(word.split("=", 1) for line in instructions("ENV") for word in line.split())
+    assert image["WX_MP_HOST"] == "0.0.0.0"
+    assert instructions("EXPOSE") == [image["WX_MP_PORT"]] == [str(DEFAULTS.port)]
+    assert instructions("VOLUME") == [image["STATE_DIRECTORY"]]
+    shutil.copy(servers.DEMO / "demo.py", tmp_path / "bot.py")
+    shutil.copy(DEPLOY / "gunicorn.conf.py", tmp_path)
+    (tmp_path / "data").mkdir(mode=0o700)
+    port = servers.free_port()
+    changed = {"STATE_DIRECTORY": str(tmp_path / "data"), "WX_MP_HOST": "127.0.0.1", "WX_MP_PORT": str(port)}
+    env = {**servers.environment(tmp_path, {**image, **envfile.read(env_here({}))}), **changed}
+    health = image_command(instructions("HEALTHCHECK")[0])
+
+    def is_well(**settings: str) -> bool:
+        return subprocess.run(health, env={**env, **settings}, capture_output=True, timeout=20).returncode == 0
+
+    with servers.running(image_command(instructions("CMD")[0]), env, tmp_path) as process:
+        bot = servers.answering(f"http://127.0.0.1:{port}{CALLBACK}", process, tmp_path)
+        account = {name: env[f"WX_MP_{name.upper()}"] for name in ("appid", "token", "aes_key")}
+        assert FakeWeChat(bot.url, **account).send_text("你好").content == "你好"
+        assert (tmp_path / "data/wx-mp-svr.sqlite3").stat().st_size > 0
+        # A proxy that the engine hands to all containers is none of its business.
+        assert is_well(http_proxy="http://127.0.0.1:9")
+        assert not is_well(WX_MP_PATH="/elsewhere")
+    assert not is_well()
+
+
+def test_the_image_has_what_it_needs_and_nothing_secret():
+    """What is copied is there and let in by the ignore file; nobody's keys are; it runs as a user of its own."""
+    ignore = (DEPLOY / "Dockerfile.dockerignore").read_text("utf-8").splitlines()
+    let_in = [line[1:] for line in ignore if line.startswith("!")]
+    assert "*" in ignore
+    copied = [source for line in instructions("COPY") for source in line.split()[:-1]]
+    assert sorted(copied) == sorted(let_in)
+    root = servers.DEMO.parent
+    assert [source for source in copied if source != "bot.py" and not (root / source).exists()] == []
+    (user,) = instructions("USER")
+    assert int(user) > 0
+    assert f"useradd --uid {user} " in DOCKERFILE
+
+
+def test_the_service_of_compose_is_that_of_the_other_files():
+    """The port for this machine only, and time to answer what it has in hand."""
+    assert f"'127.0.0.1:{DEFAULTS.port}:{DEFAULTS.port}'" in COMPOSE
+    assert f"data:{instructions('VOLUME')[0]} " in COMPOSE
+    grace = int(re.search(r"stop_grace_period: (\d+)s", COMPOSE)[1])
+    assert grace >= runpy.run_path(str(DEPLOY / "gunicorn.conf.py"))["graceful_timeout"] + 5

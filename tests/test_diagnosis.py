@@ -1,9 +1,7 @@
 """Broken servers and wrong settings: every cause is named rightly. And what the server itself says about a refused push."""
 
-import datetime
 import email.utils
 import gzip
-import ipaddress
 import json
 import logging
 import re
@@ -16,12 +14,12 @@ from contextlib import contextmanager
 
 import pytest
 import servers
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import certify
 
-from wx_mp_svr import WxMpServer, diagnosis, errors
+from wx_mp_svr import WxMpServer, errors
+from wx_mp_svr.clock import FastClock
+from wx_mp_svr.desk import diagnosis, reaching
+from wx_mp_svr.desk.findings import Finding, exit_code
 from wx_mp_svr.exchange import HELLO
 from wx_mp_svr.testing import FakeWeChat
 
@@ -44,8 +42,9 @@ def answering(body, status="200 OK", headers=()):
     """An application that always answers this; *body* may be a function of the WSGI environment."""
 
     def app(environ, start_response):
-        start_response(status, [("Content-Type", "text/plain"), *headers])
-        return [body(environ) if callable(body) else body]
+        answer = body(environ) if callable(body) else body
+        start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(answer))), *headers])
+        return [answer]
 
     return app
 
@@ -182,7 +181,7 @@ def settings_of(env=ENV):
     return settings
 
 
-def findings_of(app, env=ENV, path="/wx_mp_cb", scale=0.1):
+def findings_of(app, env=ENV, path="/wx_mp_cb", scale=1.0):
     with servers.in_thread(app) as base:
         return list(diagnosis.check(settings_of(env), base + path, time_scale=scale))
 
@@ -194,14 +193,14 @@ def errors_in(findings):
 @pytest.mark.parametrize(("app", "name", "cause"), BROKEN.values(), ids=BROKEN.keys())
 def test_every_cause_is_named(app, name, cause):
     """By the right check, with something to do, and the exit code of a bot that is wrong."""
-    findings = findings_of(app)
+    findings = findings_of(app, scale=0.1 if app is BROKEN["hanging"][0] else 1.0)
     found = [finding for finding in errors_in(findings) if finding.name == name]
     assert len(found) == 1, findings
     assert cause in found[0].cause + found[0].fix
     assert found[0].fix
     # Nothing that works is blamed; but several of these bots also answer strangers, which is said.
     assert {error.name for error in errors_in(findings)} <= {name, STRANGERS, *([POST] if name == STRANGERS else [])}
-    assert diagnosis.exit_code(findings) == 3
+    assert exit_code(findings) == 3
     assert not any(secret in str(findings) for secret in (TOKEN, KEY, "signature=", "secret"))
 
 
@@ -214,7 +213,7 @@ def test_all_is_well_with_a_right_bot(mode):
     assert {finding.level for finding in findings} == {"ok"}
     names = [finding.name.split()[0] for finding in findings]
     assert names == ["连接", GET, CLOCK, STRANGERS, PLAIN_POST if mode == "plain" else POST]
-    assert diagnosis.exit_code(findings) == 0
+    assert exit_code(findings) == 0
 
 
 def test_a_url_with_a_query_of_its_own_is_fine():
@@ -231,7 +230,9 @@ def test_a_bot_that_says_nothing_is_a_warning():
 def test_a_plain_push_to_a_safe_bot():
     """The settings here lack the key."""
     findings = findings_of(bot(), {"WX_MP_TOKEN": TOKEN})
-    assert [(f.name, f.cause) for f in errors_in(findings)] == [(PLAIN_POST, "明文消息被拒绝：服务器用的是安全模式")]
+    assert [(f.name, f.cause) for f in errors_in(findings)] == [
+        (PLAIN_POST, "明文消息被拒绝：服务器多半用的是安全模式")
+    ]
 
 
 def test_a_clock_that_is_off_explains_the_refusal():
@@ -257,14 +258,14 @@ def test_nobody_listens():
     """Exit code 4."""
     findings = list(diagnosis.check(settings_of(), f"http://127.0.0.1:{servers.free_port()}/wx_mp_cb"))
     assert [(f.level, f.cause) for f in findings] == [("error", "没有程序在监听这个端口")]
-    assert diagnosis.exit_code(findings) == 4
+    assert exit_code(findings) == 4
 
 
 def test_a_name_that_no_dns_can_hold():
     """Never asked of a real DNS."""
     findings = list(diagnosis.check(settings_of(), f"http://{'a' * 70}.invalid/wx_mp_cb"))
     assert findings[-1].cause == "域名解析失败"
-    assert diagnosis.exit_code(findings) == 4
+    assert exit_code(findings) == 4
 
 
 def test_a_port_that_speaks_no_http():
@@ -272,7 +273,7 @@ def test_a_port_that_speaks_no_http():
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def slam():
-            for _ in range(2):  # `reach`, then the GET
+            for _ in range(4):  # `reach`, two GETs, one of HTTP/1.1
                 listener.accept()[0].close()
 
         thread = threading.Thread(target=slam)
@@ -280,14 +281,14 @@ def test_a_port_that_speaks_no_http():
         port = listener.getsockname()[1]
         findings = list(diagnosis.check(settings_of(), f"http://127.0.0.1:{port}/wx_mp_cb"))
         thread.join(5)
-    assert "没有得到 HTTP 回答" in findings[-1].cause
-    assert diagnosis.exit_code(findings) == 3
+    assert "马上断开" in findings[-1].cause
+    assert exit_code(findings) == 3
 
 
 def test_a_private_address_and_a_port_of_its_own_are_nothing_for_wechat():
     """127.0.0.2 stands for what is neither this machine's usual name nor the Internet."""
     url = f"http://127.0.0.2:{servers.free_port()}/wx_mp_cb"
-    causes = [finding.cause for finding in diagnosis.public_address(url)]
+    causes = [finding.cause for finding in reaching.public_address(url)]
     assert causes[0] == "127.0.0.2 是内网地址，微信访问不到"
     assert causes[1].startswith("微信只访问 80（http）和 443（https）端口")
 
@@ -295,7 +296,7 @@ def test_a_private_address_and_a_port_of_its_own_are_nothing_for_wechat():
 @pytest.mark.parametrize("url", ["http://8.8.8.8/wx", "https://8.8.8.8/wx", "https://8.8.8.8:443/wx"])
 def test_a_public_address_at_wechats_ports_is_fine(url):
     """Numbers need no DNS, and nothing is asked."""
-    assert [finding.level for finding in diagnosis.public_address(url)] == ["ok", "ok"]
+    assert [finding.level for finding in reaching.public_address(url)] == ["ok", "ok"]
 
 
 @pytest.mark.parametrize(
@@ -305,38 +306,20 @@ def test_a_public_address_at_wechats_ports_is_fine(url):
 )
 def test_a_url_that_is_none(url):
     """Said before anything is asked."""
-    assert diagnosis.url_problem(url)
+    assert reaching.url_problem(url)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:5001/wx_mp_cb", "https://a.example/?x=1", "http://[::1]:80/"])
 def test_a_url_that_is_one(url):
-    assert diagnosis.url_problem(url) == ""
+    assert reaching.url_problem(url) == ""
 
 
 @contextmanager
-def https(tmp_path, *, days, name="127.0.0.1"):
-    """Listen with a self-signed certificate; gives the URL."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=99))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(name))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = tmp_path / "server.pem"
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    pem.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
+def https(tmp_path, *names, **how):
+    """Listen with a certificate; gives the URL, and the file that makes it trusted."""
+    certify(tmp_path, *names, **how)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
+    context.load_cert_chain(tmp_path / "fullchain.pem", tmp_path / "privkey.pem")
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve():
@@ -348,36 +331,44 @@ def https(tmp_path, *, days, name="127.0.0.1"):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield f"https://127.0.0.1:{listener.getsockname()[1]}/wx_mp_cb", pem
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}/wx_mp_cb", tmp_path / "root.pem"
         thread.join(5)
 
 
-CERTIFICATES = [
-    # trusted?, days, name, level, cause
-    (False, 90, "127.0.0.1", "error", "自签名"),
-    (True, 90, "127.0.0.1", "ok", "还有 90 天过期"),
-    (True, 5, "127.0.0.1", "warning", "还有 5 天过期"),
-    (True, -1, "127.0.0.1", "error", "已过期"),
-    (True, 90, "127.0.0.9", "error", "不是这个域名的"),
-]
+CERTIFICATES = {
+    "self-signed": (False, {"days": 90}, "error", "自签名"),
+    "good": (True, {"days": 90}, "ok", "还有 90 天过期"),
+    "ends soon": (True, {"days": 5}, "warning", "还有 5 天过期"),
+    "expired": (True, {"days": -1, "since": -99}, "error", "已过期"),
+    "begins later": (True, {"days": 90, "since": 1}, "error", "还没有生效"),
+    "chain": (True, {"days": 90, "chain": True}, "ok", "还有 90 天过期"),
+    "half a chain": (True, {"days": 90, "chain": True, "whole": False}, "error", "证书链不完整"),
+}
 
 
-@pytest.mark.parametrize(("trusted", "days", "name", "level", "cause"), CERTIFICATES)
-def test_the_certificate(trusted, days, name, level, cause, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("trusted", "how", "level", "cause"), CERTIFICATES.values(), ids=CERTIFICATES.keys())
+def test_the_certificate(trusted, how, level, cause, tmp_path, monkeypatch):
     """As any client looks at it."""
-    with https(tmp_path, days=days, name=name) as (url, pem):
+    with https(tmp_path, **how) as (url, root):
         if trusted:
-            monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-        found = diagnosis.certificate(url)
+            monkeypatch.setenv("SSL_CERT_FILE", str(root))
+        found = reaching.certificate(url)
     assert (found.level, cause in found.cause) == (level, True), found
+
+
+def test_the_certificate_of_somebody_else(tmp_path, monkeypatch):
+    with https(tmp_path, "127.0.0.9", days=90) as (url, root):
+        monkeypatch.setenv("SSL_CERT_FILE", str(root))
+        found = reaching.certificate(url)
+    assert (found.level, "不是这个域名的" in found.cause) == ("error", True), found
 
 
 def test_https_to_a_port_that_speaks_http():
     """Reached, but it is no TLS."""
     with servers.in_thread(bot()) as base:
         findings = list(diagnosis.check(settings_of(), base.replace("http:", "https:") + "/wx_mp_cb"))
-    assert "TLS 握手失败" in findings[-1].cause
-    assert diagnosis.exit_code(findings) == 3
+    assert "多半是 HTTP，不是 HTTPS" in findings[-1].cause
+    assert exit_code(findings) == 3
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
@@ -409,7 +400,7 @@ def test_every_mistake_in_the_settings_is_a_line(env, variable, cause):
     assert cause in findings[0].cause
     unset = {"WX_MP_APPID", "WX_MP_AES_KEY"} - env.keys() - {variable}
     assert {f.name for f in findings if f.level == "warning"} == unset
-    assert diagnosis.exit_code(findings) == 2
+    assert exit_code(findings) == 2
     assert not any(secret in str(findings) for secret in (TOKEN, KEY[:-1], "f00dface"))
 
 
@@ -430,7 +421,7 @@ def test_what_works_but_should_not_stay():
 def test_the_first_thing_to_mend_gives_the_exit_code():
     """Settings, then the connection, then the bot; warnings do not count."""
     codes = [
-        [diagnosis.Finding(level, "", exit_code=code) for level, code in row]
+        [Finding(level, "", exit_code=code) for level, code in row]
         for row in (
             [],
             [("ok", 3), ("warning", 2)],
@@ -439,7 +430,7 @@ def test_the_first_thing_to_mend_gives_the_exit_code():
             [("error", 4), ("error", 2)],
         )
     ]
-    assert [diagnosis.exit_code(row) for row in codes] == [0, 0, 3, 4, 2]
+    assert [exit_code(row) for row in codes] == [0, 0, 3, 4, 2]
 
 
 # -- what the server says itself ---------------------------------------------------------------------------------------
@@ -452,7 +443,7 @@ class At:
 
     def __init__(self, account=SAFE, wechat=SAFE, mode=None, now=NOW):
         self.server = bot(account)
-        self.wechat = FakeWeChat(self.server, **wechat, mode=mode, clock=lambda: now)
+        self.wechat = FakeWeChat(self.server, **wechat, mode=mode, clock=FastClock(wall=lambda: now))
 
     def push(self, now=NOW, query=None):
         sealed = self.wechat.seal(self.wechat.build("text", {"Content": "hi", "MsgId": "1"}))

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import servers
+from waiting import until
 from wechat import WeChat, event, packet, text
 
 HERE = Path(__file__).resolve().parent
@@ -216,10 +216,7 @@ def test_the_official_json_example_is_opened_but_is_no_packet(accounts):
     """V1 holds JSON, which Official Accounts cannot be set to: refused as XML, after it was decrypted."""
     _, answer = post_vector(accounts["V1"], SEALED["V1"], outer(SEALED["V1"]))
     assert (answer.status, answer.body) == (403, b"forbidden")
-    end = time.monotonic() + 5
-    while "reason=xml" not in accounts["V1"].log_text() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert "reason=xml" in accounts["V1"].log_text()
+    until(lambda: "reason=xml" in accounts["V1"].log_text(), accounts["V1"].log_text)
     assert "reason=decrypt" not in accounts["V1"].log_text()
 
 

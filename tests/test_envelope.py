@@ -8,10 +8,10 @@ import pytest
 import xmltodict
 from wechatpy.crypto import WeChatCrypto
 
-from wx_mp_svr.crypto import Cipher
-from wx_mp_svr.envelope import Envelope, Params, read_params
 from wx_mp_svr.errors import BadCiphertext, BadParams, BadSignature, BadXml, Downgrade, Refused
-from wx_mp_svr.signature import sign
+from wx_mp_svr.wire.crypto import Cipher
+from wx_mp_svr.wire.envelope import Envelope, Params, read_params
+from wx_mp_svr.wire.signature import sign
 
 HERE = Path(__file__).parent
 VECTORS = {v["id"]: v for v in json.loads((HERE / "vectors.json").read_text("utf-8"))["aes_vectors"]}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from wx_mp_svr import events, xmlio
+from wx_mp_svr import events
 from wx_mp_svr.events import (
     EVENTS,
     AddGuideBuyerRelationEvent,
@@ -97,11 +97,14 @@ from wx_mp_svr.events import (
     WeappAuditFailEvent,
     WeappAuditSuccessEvent,
     WifiConnectedEvent,
+    WxaMediaCheckDetail,
     WxaMediaCheckEvent,
+    WxaMediaCheckResult,
     WxVerifyRefillEvent,
 )
-from wx_mp_svr.kinds import read_msg
+from wx_mp_svr.messages import read_msg
 from wx_mp_svr.req_msg import EventReqMsg, ReqMsg
+from wx_mp_svr.wire import xmlio
 
 SAMPLES = Path(__file__).parent / "samples"
 WHO = "<ToUserName>gh_1</ToUserName><FromUserName>o_1</FromUserName><CreateTime>1700000000</CreateTime>"
@@ -271,7 +274,7 @@ SAMPLE_ROWS = [
     ),
     ("user_info_modified", UserInfoModifiedEvent, AUTHORIZED),
     ("user_authorization_cancellation", UserAuthorizationCancellationEvent, AUTHORIZED),
-    ("card_pass_check", CardPassCheckEvent, {"card_id": "cardid"}),
+    ("card_pass_check", CardPassCheckEvent, {"card_id": "cardid", "refuse_reason": ""}),
     ("card_not_pass_check", CardNotPassCheckEvent, {"card_id": "cardid", "refuse_reason": "非法代制"}),
     (
         "user_get_card",
@@ -574,7 +577,52 @@ WRITTEN_ROWS = [
         "<isrisky>0</isrisky><extra_info_json>{}</extra_info_json><appid>wx1</appid><trace_id>t</trace_id>"
         "<status_code>4294966288</status_code>",
         WxaMediaCheckEvent,
-        {"isrisky": 0, "extra_info_json": "{}", "app_id": "wx1", "trace_id": "t", "status_code": 4294966288},
+        {
+            "isrisky": 0,
+            "extra_info_json": "{}",
+            "app_id": "wx1",
+            "trace_id": "t",
+            "status_code": 4294966288,
+            "version": None,
+            "result": WxaMediaCheckResult(),
+            "detail": (),
+            "errcode": None,
+            "errmsg": "",
+        },
+    ),
+    (
+        "wxa_media_check",  # version 2
+        "<version>2</version><trace_id>t</trace_id><errcode>0</errcode><errmsg>ok</errmsg>"
+        "<result><suggest>risky</suggest><label>20002</label></result>"
+        "<detail><strategy>content_model</strategy><errcode>0</errcode><suggest>risky</suggest><label>20002</label>"
+        "<prob>90</prob></detail>",
+        WxaMediaCheckEvent,
+        {
+            "version": 2,
+            "isrisky": None,
+            "extra_info_json": "",
+            "app_id": "",
+            "status_code": None,
+            "trace_id": "t",
+            "errcode": 0,
+            "errmsg": "ok",
+            "result": WxaMediaCheckResult(suggest="risky", label=20002),
+            "detail": (
+                WxaMediaCheckDetail(strategy="content_model", errcode=0, suggest="risky", label=20002, prob=90),
+            ),
+        },
+    ),
+    (
+        "card_pass_check",
+        "<CardId>c</CardId><RefuseReason>why</RefuseReason>",
+        CardPassCheckEvent,
+        {"card_id": "c", "refuse_reason": "why"},
+    ),
+    (
+        "FREEPUBLISHJOBFINISH",
+        "<PublishEventInfo><publish_id>5</publish_id></PublishEventInfo>",
+        PublishJobFinishEvent,
+        {"publish_event_info": PublishEventInfo(publish_id="5")},
     ),
 ]
 
@@ -753,6 +801,13 @@ def test_a_list_that_wechat_closed_and_opened_again_is_one_list(lists):
     """Seen by WxJava."""
     req = read_event("pic_weixin", f"<SendPicsInfo><Count>2</Count>{lists}</SendPicsInfo>")
     assert req.send_pics_info == SendPicsInfo(count=2, pic_list=(PicItem(pic_md5_sum="1"), PicItem(pic_md5_sum="2")))
+
+
+@pytest.mark.parametrize("wrapper", ["SubscribeMsgChangeEvent", "SubscribeMsgPopupEvent"])
+def test_a_change_of_subscriptions_has_two_wrappers(wrapper):
+    """WeChat's own sample of 2021 has the second."""
+    xml = f"<{wrapper}><List><TemplateId>t</TemplateId></List></{wrapper}>"
+    assert [item.template_id for item in read_event("subscribe_msg_change_event", xml).list] == ["t"]
 
 
 def test_a_repeated_wrapper_is_one_list():

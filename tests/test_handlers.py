@@ -10,9 +10,9 @@ import pytest
 from wx_mp_svr import WxMpServer
 from wx_mp_svr.errors import ConfigError, ReplyError
 from wx_mp_svr.events import ClickEvent, ScanEvent, SubscribeEvent, UnsubscribeEvent, ViewEvent
-from wx_mp_svr.handlers import NAMES, Handlers, as_reply
+from wx_mp_svr.handling.handlers import NAMES, Handlers, as_reply
+from wx_mp_svr.handling.routes import title
 from wx_mp_svr.req_msg import EventReqMsg, ImageReqMsg, ReqMsg, TextReqMsg
-from wx_mp_svr.routes import title
 from wx_mp_svr.rsp_msg import (
     Article,
     EmptyRspMsg,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wx_mp_svr.pages import cut, settled
+from wx_mp_svr.delivery.pages import cut, settled
 
 FAMILY = "👨‍👩‍👧"  # three people joined by two ZWJ
 FLAGS = "🇨🇳🇫🇷"  # four regional indicators

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from wx_mp_svr import ConfigError, WxMpServer
 from wx_mp_svr.events import ClickEvent, LocationEvent, ScanEvent, SubscribeEvent
-from wx_mp_svr.hooks import Hooks
+from wx_mp_svr.handling.registry import Hooks
+from wx_mp_svr.handling.routes import Routes
 from wx_mp_svr.req_msg import (
     EventReqMsg,
     FileReqMsg,
@@ -23,7 +24,6 @@ from wx_mp_svr.req_msg import (
     VideoReqMsg,
     VoiceReqMsg,
 )
-from wx_mp_svr.routes import Routes
 
 
 def bot():
@@ -64,7 +64,8 @@ def bot():
         (TextReqMsg(content="?"), "help", {}),
         (TextReqMsg(content="help"), "help", {}),  # written before the pattern that matches, too
         (TextReqMsg(content="help me"), "begins with h", {}),
-        (TextReqMsg(content="Help"), "on_message", {}),
+        (TextReqMsg(content="Help"), "help", {}),  # without regard to case
+        (TextReqMsg(content=" ｈｅｌｐ "), "help", {}),  # and width
         (TextReqMsg(content="求帮助"), "on_message", {}),
         (TextReqMsg(content="天气 北京"), "weather", {"city": "北京"}),
         (TextReqMsg(content="  天气北京  "), "weather", {"city": "北京"}),
@@ -140,7 +141,9 @@ def test_whatever_was_accepted_is_found_in_the_order_of_writing(words, patterns,
             assert any(tried == rule if isinstance(tried, str) else tried.match(rule) for tried in accepted)
         else:
             accepted.append(rule)
-    slow = next((r for r in accepted if (r == content if isinstance(r, str) else r.match(content))), None)
+    slow = next(
+        (r for r in accepted if (r.casefold() == content.casefold() if isinstance(r, str) else r.match(content))), None
+    )
     found = routes.find(TextReqMsg(content=content))
     assert (found.handler(None) if found else None) == slow
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wx_mp_svr.errors import BadSignature, Refused
-from wx_mp_svr.signature import sign, verify
+from wx_mp_svr.wire.signature import sign, verify
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text("utf-8"))
 SIGNED = VECTORS["signature_vectors"] + [v for v in VECTORS["aes_vectors"] if v["signature"]]

@@ -18,13 +18,14 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import servers
+from waiting import until
 
 from wx_mp_svr import Article, WxMpServer
-from wx_mp_svr.cli import echo
+from wx_mp_svr.desk.cli import echo
+from wx_mp_svr.desk.simulator import make_app, serve
+from wx_mp_svr.desk.simulator.talk import KINDS, Talk
 from wx_mp_svr.events import EVENTS
 from wx_mp_svr.req_msg import KINDS as MESSAGES
-from wx_mp_svr.simulator import make_app, serve
-from wx_mp_svr.simulator.talk import KINDS, Talk
 from wx_mp_svr.testing import FAULT_NOTICE, FakeWeChat
 
 ACCOUNT = {
@@ -39,13 +40,18 @@ MODES = ("plain", "compatible", "safe")
 
 
 def bot(on_message=echo, time_scale=SCALE, **settings):
-    return WxMpServer(
+    server = WxMpServer(
         on_message=on_message,
         on_subscribe=lambda event: "欢迎关注",
         **{**ACCOUNT, **settings},
         store="memory:",
-        time_scale=time_scale,
     )
+    server.scale = time_scale  # at which the page begins
+    return server
+
+
+def scale_of(target):
+    return {"time_scale": getattr(target, "scale", 1.0)}
 
 
 def wsgi(status="200 OK", body=b"success", seconds=0.0):
@@ -63,7 +69,7 @@ class Page:
     """What the page's JavaScript does, without it."""
 
     def __init__(self, target, **settings):
-        self.app = make_app(target, **{**ACCOUNT, **settings}, key=KEY)
+        self.app = make_app(target, **{**ACCOUNT, **scale_of(target), **settings}, key=KEY)
         self.client = self.app.test_client()
 
     def get(self, path, **options):
@@ -83,14 +89,13 @@ class Page:
 
     def done(self, *numbers, seconds=10):
         """Wait for pushes to end, and return them; of several, a list."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+
+        def ended():
             found = {push["id"]: push for push in self.saved()["pushes"]}
-            if set(numbers) <= found.keys():
-                pushes = [found[number] for number in numbers]
-                return pushes[0] if len(numbers) == 1 else pushes
-            time.sleep(0.01)
-        pytest.fail(f"pushes {numbers} did not end")
+            return set(numbers) <= found.keys() and [found[number] for number in numbers]
+
+        pushes = until(ended, lambda: f"pushes {numbers} did not end", seconds)
+        return pushes[0] if len(numbers) == 1 else pushes
 
     def saved(self):
         return json.loads(self.get("talk.json").text)
@@ -177,7 +182,7 @@ def test_no_secret_reaches_the_browser():
 def test_serve_tells_its_url_and_ends_on_ctrl_c(tmp_path):
     """The URL holds a key that nobody can guess, and no other address of this machine answers."""
     code = (
-        "from wx_mp_svr.simulator import serve\n"
+        "from wx_mp_svr.desk.simulator import serve\n"
         "serve('http://127.0.0.1:9/', token='abc', port=0, open_browser=False, on_ready=lambda u: print(u, flush=True))"
     )
     env = servers.environment(tmp_path, {})
@@ -449,6 +454,19 @@ def test_a_duplicate_arrives_beside_the_original_and_runs_nothing():
     assert copy["copy_of"] == 1
     assert copy["request"] == original["request"]
     assert (original["reply"]["content"], copy["reply"]["content"], len(runs)) == ("once", "once", 1)
+    assert [len(push["tries"]) for push in (original, copy)] == [1, 1]  # each has its own
+    talk = page.saved()
+    assert page.post("talk.json", talk).status_code == 200  # and so the saved talk is whole
+    assert len(page.saved()["pushes"]) == 2
+
+
+@pytest.mark.parametrize("depth", [17, 300, 990, 10_000])
+def test_a_reply_that_is_nested_without_end_does_not_keep_its_push_running(depth):
+    deep = b"<xml>" + b"<a>" * depth + b"</a>" * depth + b"</xml>"
+    page = Page(wsgi(body=deep), mode="plain")
+    push = page.text()
+    assert push["running"] is False
+    assert push["reply"]["type"] == "fault"
 
 
 def test_a_wrong_clock_is_refused_by_the_bot():
@@ -464,8 +482,8 @@ def test_the_speed_of_a_bot_in_this_process_changes_with_wechats():
     page = Page(server)
     assert (page.state()["scale"], page.state()["bot_scales"]) == (1.0, True)
     page.post("state", {"scale": 0.05})
-    assert server.settings.time_scale == 0.05
     assert page.text("fast")["scale"] == 0.05
+    assert not server.app.testing  # the page talks to a copy, and this server stays as it is
     assert Page(wsgi()).state()["bot_scales"] is False
 
 
@@ -498,7 +516,7 @@ def test_a_talk_is_saved_and_opened():
 
 
 def test_the_oldest_pushes_are_forgotten(monkeypatch):
-    monkeypatch.setattr("wx_mp_svr.simulator.talk.MAX_PUSHES", 3)
+    monkeypatch.setattr("wx_mp_svr.desk.simulator.talk.MAX_PUSHES", 3)
     page = Page(bot())
     for number in range(5):
         page.text(str(number))
@@ -517,7 +535,7 @@ def test_a_page_that_cannot_keep_up_is_let_go():
 
 
 def test_too_many_pushes_at_once_are_refused(monkeypatch):
-    monkeypatch.setattr("wx_mp_svr.simulator.talk.MAX_RUNNING", 2)
+    monkeypatch.setattr("wx_mp_svr.desk.simulator.talk.MAX_RUNNING", 2)
     page = Page(wsgi(seconds=0.2))
     page.send(msg_type="text", elements={}, count=2)
     assert page.post("push", {"msg_type": "text"}).status_code == 400
@@ -561,7 +579,7 @@ def visit(chromium):
     stack = ExitStack()
 
     def open_page(target, width=1280, height=800, **settings):
-        app = make_app(target, **{**ACCOUNT, **settings}, key=KEY, name="回声公众号")
+        app = make_app(target, **{**ACCOUNT, **scale_of(target), **settings}, key=KEY, name="回声公众号")
         base = stack.enter_context(servers.in_thread(app))
         context = chromium.new_context(viewport={"width": width, "height": height}, locale="zh-CN")
         stack.callback(context.close)
@@ -673,10 +691,11 @@ def test_a_slow_answer_takes_three_tries_and_waits_behind_its_link(visit):
     release = threading.Event()
 
     def slow(req):
-        release.wait(10)
+        release.wait(30)
         return "想好了：四十二"
 
-    page = visit(bot(slow, time_scale=0.1), height=1000)
+    # At ten times the speed a busy machine's 0.4 s would be 4: a push that old means a full house, which answers at once.
+    page = visit(bot(slow, time_scale=0.3), height=1000)
     say(page, "为什么？")
     page.wait_for_selector(".try[data-outcome=running]")
     link = page.locator("#log .line.bot .words-link")
@@ -706,7 +725,7 @@ def test_a_broken_bot_gets_the_fault_notice(visit, target, outcome, check):
     page = visit(target, mode="plain")
     with page.expect_response("**/state"):
         page.select_option("#speed", "0.05")
-    page.wait_for_selector("#toolbar .hint:text('WX_MP_TIME_SCALE=0.05')")
+    page.wait_for_selector("#toolbar .hint:text('只有微信的 5 秒加快了')")
     say(page, "在吗")
     page.wait_for_selector(f"#log .system:text-is('{FAULT_NOTICE}')")
     rows = page.locator("#timeline button.try").all()
@@ -816,6 +835,7 @@ def test_the_menu_sends_its_events(visit):
     page.wait_for_selector("#log .bubble:text('按了 V1001_HELP')")
     page.click("#menu >> text=官网")
     page.wait_for_selector("#log .system a[href='https://example.com/']")
+    until(lambda: len(heard) == 3)  # the page shows it when it is sent
     assert heard == [("CLICK", "V1001_TODAY_MUSIC"), ("CLICK", "V1001_HELP"), ("VIEW", "https://example.com/")]
 
 
@@ -955,3 +975,36 @@ def test_enter_belongs_to_the_input_method_while_it_composes(visit):
     page.fill("#input", "ni hao")
     page.dispatch_event("#input", "keydown", {"key": "Enter", "isComposing": True})
     assert page.input_value("#input") == "ni hao"
+
+
+# -- in the words of check ---------------------------------------------------------------------------------------------
+
+
+def test_a_bot_that_is_not_there_is_said_in_the_words_of_check():
+    """Before anything is sent, and of each try; with the bot, the warning goes."""
+    port = servers.free_port()
+    page = Page(f"http://127.0.0.1:{port}/wx_mp_cb")
+    page.snapshot()  # somebody opens the page
+    problem = until(lambda: page.snapshot()["state"]["problem"])
+    assert "没有程序在监听这个端口。先启动服务" in problem
+    push = page.text("在吗")
+    assert {attempt["advice"] for attempt in push["tries"]} == {
+        "没有程序在监听这个端口。先启动服务（python bot.py 或 wx-mp-svr demo），并核对端口"
+    }
+    assert "ConnectionRefusedError" not in json.dumps([attempt["advice"] for attempt in push["tries"]])
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (wsgi("403 FORBIDDEN", b"forbidden"), "请求被服务器拒绝（HTTP 403）。核对两边的 Token"),
+        (wsgi("500 INTERNAL SERVER ERROR", b"oops"), "程序出错（HTTP 500）。看服务器日志中的错误堆栈"),
+        (wsgi(body=b'{"errcode": 0}'), "回复的是 JSON"),
+        (wsgi(), ""),
+    ],
+    ids=["403", "500", "JSON", "success"],
+)
+def test_what_is_wrong_with_a_try_is_said_in_the_words_of_check(target, words):
+    push = Page(target).text("在吗")
+    assert push["tries"][0]["advice"].startswith(words)
+    assert bool(push["tries"][0]["advice"]) == bool(words)

@@ -20,7 +20,7 @@ def test_over_the_bound_the_oldest_goes_first():
     for n in range(25):
         assert store.add(str(n), n, 600)
         assert len(store) <= 10
-    assert store.get_many([str(n) for n in range(25)]) == {str(n): n for n in range(15, 25)}
+    assert store.get_many([str(n) for n in range(25)]) == {str(n): n for n in range(16, 25)}  # a tenth makes room
 
 
 def test_the_default_bound_holds_ten_thousand_pushes():
@@ -65,3 +65,28 @@ def test_two_stores_share_nothing():
     one, other = MemoryStore(), MemoryStore()
     one.set("a", 1, 60)
     assert other.get("a") is None
+
+
+def test_a_full_store_drops_what_has_ended_and_then_what_ends_soonest():
+    """A 7-day session was gone after 15,000 pushes at one a second, while what had expired still lay there."""
+    now = [0.0]
+    store = MemoryStore(100, clock=lambda: now[0])
+    store.set("session", "remembered", 604_800)
+    for n in range(5000):
+        now[0] += 1.0
+        store.add(f"push {n}", n, 600)
+        store.set(f"page {n}", n, 86_400)
+    assert store.get("session") == "remembered"
+    assert store.get("push 4999") is None or store.get("page 4999") == 4999
+    assert len(store) <= 100
+
+
+def test_what_has_ended_is_not_counted():
+    """The memory of an outage is given back, and nobody looks there first for ever."""
+    now = [0.0]
+    store = MemoryStore(clock=lambda: now[0])
+    for n in range(50):
+        store.set(str(n), n, 60)
+    assert len(store) == 50
+    now[0] = 61.0
+    assert len(store) == 0

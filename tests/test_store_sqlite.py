@@ -303,9 +303,7 @@ def test_a_file_locked_before_its_first_use_is_a_store_error_and_works_later(tmp
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize(
-    "content", [b"no database at all " * 1000, b"SQLite format 3\0" + b"\xff" * 8000, b"\0" * 5000]
-)
+@pytest.mark.parametrize("content", [b"no database at all " * 1000, b"\0" * 5000])
 def test_a_file_that_is_no_database_is_a_store_error(tmp_path, verb, content):
     """Each time; it is not overwritten, since it may be somebody's."""
     (tmp_path / "db").write_bytes(content)
@@ -316,8 +314,9 @@ def test_a_file_that_is_no_database_is_a_store_error(tmp_path, verb, content):
     assert (tmp_path / "db").read_bytes() == content
 
 
-def test_a_database_that_decays_is_a_store_error(tmp_path):
-    """Pages in the middle are overwritten while nobody has it open."""
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_database_that_decays_is_a_store_error_once(tmp_path, verb):
+    """Pages in the middle are overwritten while nobody has it open; then a new one is begun."""
     path = tmp_path / "db"
     with crew_of(1) as crew:
         crew.open((RECIPE, str(path)))
@@ -329,18 +328,18 @@ def test_a_database_that_decays_is_a_store_error(tmp_path):
         file.seek(4096)
         file.write(b"\xff" * (size - 4096))
     store = SQLiteStore(path)
-    for verb in VERBS:
-        with pytest.raises(StoreError):
-            VERBS[verb](store)
+    with pytest.raises(StoreError):
+        VERBS[verb](store)
+    VERBS[verb](store)
+    assert every_verb(store, "b") == EVERY_VERB
 
 
-def test_a_value_that_is_no_json_is_a_store_error(used):
-    """Somebody else wrote into the file."""
+def test_a_value_that_is_no_json_counts_as_missing(used):
+    """Somebody else wrote into the file; that is no outage."""
     store, path = used
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("UPDATE item SET value = ?", ("\x80\x04 no json",))
-    with pytest.raises(StoreError):
-        store.get("a")
+    assert (store.get("a"), store.get_many(["a"])) == (None, {})
 
 
 @pytest.mark.parametrize("verb", VERBS)

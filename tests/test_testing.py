@@ -16,11 +16,12 @@ from wechatpy.exceptions import InvalidSignatureException
 from wechatpy.replies import ArticlesReply, ImageReply
 from wechatpy.utils import check_signature
 
-from wx_mp_svr.crypto import Cipher
-from wx_mp_svr.signature import sign
+from wx_mp_svr.clock import FastClock
 from wx_mp_svr.testing import FAULT_NOTICE, FakeWeChat, Faults, Link
 from wx_mp_svr.testing.judge import split_links
 from wx_mp_svr.testing.packets import read_xml
+from wx_mp_svr.wire.crypto import Cipher
+from wx_mp_svr.wire.signature import sign
 
 ACCOUNT = {
     "token": "TestingToken7",
@@ -28,7 +29,7 @@ ACCOUNT = {
     "aes_key": "testingTESTINGtestingTESTINGtesting01234567",
 }
 SCALE = 0.1
-DEADLINE = 5 * SCALE
+DEADLINE = 5  # in WeChat's seconds
 
 
 # -- against an independent server -----------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ def test_the_deadline_is_one_for_all_and_not_for_each_byte():
     with tcp_server(dribble) as url:
         result = wechat_of(url, tries=1).send_text("x")
         assert result.tries[0].error == "timeout"
-        assert result.elapsed == pytest.approx(DEADLINE, abs=0.2)
+        assert result.elapsed == pytest.approx(DEADLINE, abs=2)
         assert hung_up.wait(2)
 
 
@@ -273,7 +274,7 @@ def test_a_dropped_try_never_arrives():
 
 def test_a_delay_is_part_of_the_five_seconds():
     result = wechat_of(Recorder(FINE), faults=Faults(delay=2)).send_text("x")
-    assert 2 * SCALE <= result.elapsed < DEADLINE
+    assert 2 <= result.elapsed < DEADLINE
     late = Recorder(FINE)
     assert wechat_of(late, tries=1, faults=Faults(delay=10)).send_text("x").tries[0].error == "timeout"
     time.sleep(6 * SCALE)
@@ -292,8 +293,8 @@ def test_a_sealed_request_can_be_pushed_again():
 
 def test_the_clock_can_be_wrong():
     bot = Recorder(FINE)
-    wechat_of(bot, clock=lambda: 1_700_000_000.9).send_text("x")
-    assert "timestamp=1700000000&" in bot.seen[0][0]
+    wechat_of(bot, clock=FastClock(wall=lambda: 1_700_000_000.9), faults=Faults(skew=-100)).send_text("x")
+    assert "timestamp=1699999900&" in bot.seen[0][0]
 
 
 # -- judging: each way to be wrong -----------------------------------------------------------------------------------
@@ -453,6 +454,37 @@ def test_a_wrong_envelope_is_named(case):
 
 def test_success_is_never_encrypted():
     assert wechat_of(answering(200, "success"), **ACCOUNT, mode="safe").send_text("x").type == ""
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_push_over_http_looks_as_wechats_does(method):
+    """HTTP/1.0 with the headers of public access logs; chunks, which it does not know, are no answer."""
+    heads = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            with listener.accept()[0] as connection:
+                heads.append(connection.recv(65536).split(b"\r\n\r\n")[0].decode().split("\r\n"))
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n4711\r\n0\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = listener.getsockname()[1]
+        wechat = FakeWeChat(f"http://127.0.0.1:{port}/wx", **ACCOUNT, tries=1)
+        attempt = wechat.verify_url("4711") if method == "GET" else wechat.send_text("x").tries[0]
+        thread.join(5)
+    line, *headers = heads[0]
+    assert (line.split()[0], line.split()[-1]) == (method, "HTTP/1.0")
+    length = {f"Content-Length: {len(attempt.body)}"} if method == "POST" else set()
+    assert set(headers) == length | {
+        f"Host: 127.0.0.1:{port}",
+        "User-Agent: Mozilla/4.0",
+        "Accept: */*",
+        "Pragma: no-cache",
+        "Connection: close",
+        "Content-Type: text/xml",
+    }
+    assert not attempt.good
 
 
 def test_verification_wants_the_echostr_and_nothing_else():

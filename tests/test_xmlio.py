@@ -9,8 +9,8 @@ import xmltodict
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wx_mp_svr import xmlio
 from wx_mp_svr.errors import BadXml, Refused
+from wx_mp_svr.wire import xmlio
 
 SAMPLES = Path(__file__).parent / "samples"
 

@@ -31,12 +31,13 @@ from .errors import (
     BadCiphertext as BadCiphertext, BadParams as BadParams, BadSignature as BadSignature, BadXml as BadXml,
     ClockSkew as ClockSkew, ConfigError as ConfigError, Downgrade as Downgrade, Refused as Refused,
     ReplyError as ReplyError, SessionBusy as SessionBusy, StoreError as StoreError, TooLarge as TooLarge,
-    WxMpError as WxMpError,
+    UnfitStoreError as UnfitStoreError, WxMpError as WxMpError,
 )
 from .req_msg import (
     EventReqMsg as EventReqMsg, FileReqMsg as FileReqMsg, ImageReqMsg as ImageReqMsg, LinkReqMsg as LinkReqMsg,
-    LocationReqMsg as LocationReqMsg, ReqMsg as ReqMsg, ShortVideoReqMsg as ShortVideoReqMsg, TextReqMsg as TextReqMsg,
-    VideoReqMsg as VideoReqMsg, VoiceReqMsg as VoiceReqMsg,
+    LocationReqMsg as LocationReqMsg, MiniProgramPageReqMsg as MiniProgramPageReqMsg, ReqMsg as ReqMsg,
+    ShortVideoReqMsg as ShortVideoReqMsg, TextReqMsg as TextReqMsg, VideoReqMsg as VideoReqMsg,
+    VoiceReqMsg as VoiceReqMsg,
 )
 from .rsp_msg import (
     Article as Article, EmptyRspMsg as EmptyRspMsg, ImageRspMsg as ImageRspMsg, MusicRspMsg as MusicRspMsg,
@@ -45,8 +46,9 @@ from .rsp_msg import (
     VoiceRspMsg as VoiceRspMsg,
 )
 # fmt: on
+from .delivery.pages import split_text as split_text
 from .server import WxMpServer as WxMpServer
-from .sessions import Session as Session
+from .session import Session as Session
 from .store import Store as Store
 
 if TYPE_CHECKING:
@@ -56,11 +58,17 @@ else:
     def __getattr__(name: str) -> Any:
         """Make the events when somebody asks for one: it takes as long as to make everything else."""
         own: dict[str, Any] = {}
+        from .mistakes import OLD_NAMES
+
+        if name in OLD_NAMES:
+            raise ImportError(f"wx_mp_svr.{name} is of version 0.1: {OLD_NAMES[name]}")
         if name[0].isupper() or name == "__all__":
             from . import events
 
             own = {each: cls for each, cls in vars(events).items() if getattr(cls, "__module__", "") == events.__name__}
-            names = {each for each in {*globals(), *own} if each[0].isupper()} - {"TYPE_CHECKING", "Any"}
+            names = {each for each in {*globals(), *own} if each[0].isupper()} - {"TYPE_CHECKING", "Any"} | {
+                "split_text"
+            }
             own["__all__"] = sorted(names - {"EVENTS"})
         if name not in own:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,21 +5,20 @@ together, each with its cure, in English and Chinese; no message holds the value
 """
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
-from .envelope import Mode
 from .errors import ConfigError
+from .mistakes import Words, mistakes
+from .wire import Mode
 
 DEMO_TOKEN = "xxx"  # noqa: S105 (the article's demo value, known to everybody)
 DEMO_AES_KEY = "x" * 43
 DEMO_APPID = "wx0000000000000000"
 
-_VERBS = ("get", "get_many", "set", "add", "incr", "delete")  # of a store
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -68,25 +67,32 @@ class Settings:
     host: str = setting("127.0.0.1", "run() 监听的地址")
     port: int = setting(5001, "run() 监听的端口", limits=(0, 65535))
     window: int = setting(300, "允许的时钟误差，0 为不检查", unit="秒", limits=(0, 86400))
-    max_body: int = setting(64 * 1024, "请求体上限", unit="字节", limits=(1024, 16 * 1024 * 1024))
+    # In compatible mode 10,000 Chinese characters travel twice, once as Base64.
+    max_body: int = setting(128 * 1024, "请求体上限", unit="字节", limits=(1024, 16 * 1024 * 1024))
     store: Any = setting("", "去重与回复的存放处：memory:、sqlite:路径、redis://…；默认为 SQLite 文件", secret=True)
     hold: float = setting(4.3, "一次推送内等待处理函数的时间（微信 5 秒后断开）", unit="秒")
     hang_up: float = setting(5.2, "还没有答案时挂断的时间，须晚于微信的 5 秒", unit="秒")
     tries: int = setting(3, "微信推送同一条消息的次数", unit="次", limits=(1, 4))
-    held_after: float = setting(1.0, "等待超过此时间算作占用", unit="秒")
-    max_held: int = setting(64, "每个进程同时占用的请求数，超过后立即回复 slow_text", limits=(1, 100_000))
-    max_jobs: int = setting(64, "每个进程同时运行的处理函数数", limits=(1, 100_000))
-    max_queued: int = setting(256, "排队等待运行的消息数，超过后回复 busy_text", limits=(1, 100_000))
-    breaker: int = setting(
-        100, "5 分钟内允许拖过 5 秒的推送数，超过后首次推送就回复 slow_text，0 为不限", limits=(0, 1_000_000)
+    held_after: float = setting(1.0, "等待已满时，少数推送仍可等待的时间", unit="秒")
+    max_held: int = setting(
+        240, "每个进程同时等待的推送数，超过后立即回复 slow_text；线程数至少再多 16", limits=(1, 100_000)
     )
-    rerun_lost: bool = setting(True, "进程崩溃后由下一次推送重新运行处理函数；否则回复 lost_text")
+    max_jobs: int = setting(64, "每个进程同时运行的处理函数数", limits=(1, 100_000))
+    max_queued: int = setting(
+        2000, "排队等待运行的消息数，超过后回复 busy_text（async def 最多 5000）", limits=(1, 100_000)
+    )
+    breaker: int = setting(
+        100,
+        "5 分钟内拖过 5 秒的推送达到此数、且超过三分之一时，首次推送就回复 slow_text，0 为不限",
+        limits=(0, 1_000_000),
+    )
+    rerun_lost: bool = setting(True, "进程崩溃后由下一次推送或点击链接重新运行处理函数；否则回复 lost_text")
     grace: float = setting(25.0, "退出时等待处理函数结束的时间", unit="秒")
     keep_answers: float = setting(86400.0, "链接后的回复保留的时间", unit="秒")
     keep_sessions: float = setting(604800.0, "req.session 在最后一次写入后保留的时间", unit="秒")
     session_wait: float = setting(30.0, "等待同一用户的 req.session 的时间，超过后回复 busy_text", unit="秒")
-    time_scale: float = setting(1.0, "测试用：以上时间整体缩放的倍数")
     error_text: str | None = setting("抱歉，出错了，请稍后再试。", "处理函数出错时的回复，空为不回复")
+    slow_link: bool = setting(True, "slow_text 后是否附上取回复的链接；总能用客服消息补发的账号可关掉")
     slow_text: str | None = setting("这个问题需要多想一会儿，请稍后点击：", "来不及回答时的回复，后接链接，空为不回复")
     busy_text: str | None = setting("现在有点忙，请稍后再发一次。", "排队已满时的回复，空为不回复")
     lost_text: str | None = setting("刚才的消息没有处理完，请再发一次。", "处理中断又不重新运行时的回复，空为不回复")
@@ -101,16 +107,6 @@ class Settings:
     def keep_seconds(self) -> float:
         """How long a push is known: a replayed one must be known or too old, and it is let in a window before and after."""
         return max(600.0, 2.0 * self.window)
-
-    @property
-    def beat(self) -> float:
-        """Seconds between two heartbeats; not scaled down to where a busy machine would look dead."""
-        return max(0.25, self.time_scale)
-
-    def scaled(self) -> "Settings":
-        """Return the settings with `time_scale` applied to the times of one push."""
-        times = ("hold", "hang_up", "held_after", "grace", "session_wait")
-        return replace(self, **{name: getattr(self, name) * self.time_scale for name in times})
 
     @property
     def demo_values(self) -> bool:
@@ -148,11 +144,17 @@ def load(
                 Problem(name, "is set but empty; fill it in or remove it", "设置了但为空：请填写，或删除该变量")
             )
         elif value is not None:
+            if f.name.endswith("_text") and sources[:2] == (None, None):
+                value = value.replace("\\n", "\n")  # an environment file has no other way to write a line end
             try:
                 values[f.name] = _read(f, value)
             except (KeyError, ValueError):
                 _, english, chinese = _KINDS[type(f.default)]
                 problems.append(Problem(name, f"must be {english}", f"必须是{chinese}"))
+    if arguments.get("mode") == "plain" and arguments.get("aes_key") is None:
+        # In a demo that says plain, the code wins over a key of the environment.
+        values.pop("aes_key", None)
+        values.pop("aes_key_old", None)
     if values.get("mode") == "plain":  # whoever asks for plain mode may leave the key empty, as in WX_MP_AES_KEY=
         problems = [problem for problem in problems if problem.setting != prefix + "AES_KEY"]
     settings = Settings(**values)
@@ -185,10 +187,18 @@ def warnings(settings: Settings) -> Iterator[str]:
             "the demo's Token, AES key or AppID are in use: anybody can forge messages; set your own before you go live / "
             "正在使用演示用的 Token、AES_KEY 或 AppID，任何人都能伪造消息：上线前请换成自己的"
         )
-    if settings.mode == "plain":
+    if settings.mode != "safe":
+        chinese = {"plain": "明文", "compatible": "兼容"}[settings.mode]
         yield (
-            "plain mode: the signature does not cover the message, so one leaked URL forges any; safe mode (WX_MP_AES_KEY) "
-            "does not have this / 明文模式：签名不保护消息内容，建议在公众平台改用安全模式并设置 WX_MP_AES_KEY"
+            f"{settings.mode} mode: the signature does not cover the message, so one leaked URL forges any for five "
+            "minutes, and reads what waits for other users; safe mode (WX_MP_AES_KEY) does not have this / "
+            f"{chinese}模式：签名不保护消息内容，泄露的一个网址能在五分钟内伪造消息、读取别人等待中的回复。"
+            "建议在公众平台改用安全模式并设置 WX_MP_AES_KEY"
+        )
+    if settings.window == 0:
+        yield (
+            "window=0: an old request that somebody has recorded is accepted for ever / "
+            "window=0：不检查时间，被人录下的旧请求永远有效"
         )
 
 
@@ -201,6 +211,9 @@ def misspelt(names: Iterable[str], prefix: str) -> Iterator[str]:
     """Say of which names that look like ours are not: nobody reads them."""
     for name in names:
         own = name[len(prefix) :].lower()
+        account, _, rest = own.partition("_")
+        if rest in NAMES and (len(account) <= 2 or account[-1].isdigit()):
+            continue  # of a second account: env_prefix="WX_MP_2_"
         if name.startswith(prefix) and own not in NAMES and (ours := prefix + near(own).upper()) != prefix:
             yield f"{name} is not read; did you mean {ours}? / 没有 {name} 这个设置，是不是 {ours}？"
 
@@ -208,91 +221,12 @@ def misspelt(names: Iterable[str], prefix: str) -> Iterator[str]:
 def check(settings: Settings, prefix: str = "WX_MP_") -> list[Problem]:
     """Return what is wrong with the settings: of each one the first cause. No problem holds a value."""
     found: dict[str, Problem] = {}
-    for name, english, chinese in chain(_mistakes(settings), _over_limits(settings)):
+    for name, english, chinese in chain(mistakes(settings), _over_limits(settings)):
         found.setdefault(name, Problem(prefix + name.upper(), english, chinese))
     return list(found.values())
 
 
-_Words = Iterator[tuple[str, str, str]]
-"""Of each mistake the setting, what to do, and the same in Chinese."""
-
-
-def _mistakes(s: Settings) -> _Words:
-    if s.aes_key and not s.appid:
-        english = "is missing; it is needed with an EncodingAESKey (the settings page shows it as AppID)"
-        chinese = "缺少 AppID：使用 EncodingAESKey 时必填，见公众平台「设置与开发 → 基本配置」的开发者ID(AppID)"
-        yield "appid", english, chinese
-    yield from _pasted("appid", s.appid)
-    if s.appid.startswith("gh_"):
-        english = "is the account's original ID (gh_...); the AppID begins with wx"
-        yield "appid", english, "这是原始ID（gh_ 开头），AppID 以 wx 开头"
-    if re.fullmatch(r"[0-9a-fA-F]{32}", s.appid):
-        english = "looks like the AppSecret; the AppID begins with wx"
-        yield "appid", english, "这像是 AppSecret，AppID 以 wx 开头；AppSecret 请勿外泄"
-    if re.search(r"[^\w-]", s.appid, re.ASCII):
-        yield "appid", "holds characters that no AppID has", "含有 AppID 不会有的字符"
-    if not s.token:
-        english = "is missing; wx-mp-svr keygen makes one, the same is entered in the account's server settings"
-        yield "token", english, "缺少 Token：用 wx-mp-svr keygen 生成，与公众平台「服务器配置」里的令牌(Token)一致"
-    yield from _pasted("token", s.token)
-    if not re.fullmatch(r"[A-Za-z0-9]{3,32}", s.token):
-        yield "token", "must be 3 to 32 letters and digits", "必须是 3-32 位字母或数字"
-    yield from _mistakes_in_key("aes_key", s.aes_key)
-    if s.aes_key_old and not s.aes_key:
-        english = "is set, but AES_KEY is missing: the old key only helps out a new one"
-        yield "aes_key_old", english, "设置了旧密钥，却缺少 AES_KEY"
-    yield from _mistakes_in_key("aes_key_old", s.aes_key_old)
-    if s.mode not in ("plain", "compatible", "safe"):
-        chinese = "必须是 plain（明文）、compatible（兼容）或 safe（安全）"
-        yield "mode", "must be plain, compatible or safe", chinese
-    if s.mode == "plain" and s.aes_key:
-        chinese = "是 plain（明文），却设置了 AES_KEY：请去掉其中一个"
-        yield "mode", "is plain, but an AES key is set; remove one of the two", chinese
-    if s.mode != "plain" and not s.aes_key:
-        yield "mode", f"is {s.mode}, but AES_KEY is missing", f"是 {s.mode}，但缺少 AES_KEY（EncodingAESKey）"
-    if not re.fullmatch(r"/[!-~]*", s.path) or re.search("[?#<>]", s.path):
-        yield (
-            "path",
-            "must begin with / and hold printable ASCII without ? # < >",
-            "必须以 / 开头，由可打印的 ASCII 字符组成，不含 ? # < >",
-        )
-    if isinstance(s.store, str) and s.store and not re.match(r"memory:|sqlite:.|rediss?://.|unix://.", s.store):
-        english = "must be memory:, sqlite:PATH or redis://HOST:PORT/DATABASE"
-        yield "store", english, "应为 memory:、sqlite:路径 或 redis://主机:端口/库号"
-    if not isinstance(s.store, str) and not all(hasattr(s.store, verb) for verb in _VERBS):
-        verbs = ", ".join(_VERBS)
-        yield "store", f"must be a URL, or an object with {verbs}", f"应为地址字符串，或带有 {verbs} 的对象"
-    if not s.fetch_words.strip():
-        yield "fetch_words", "must not be empty: a tap sends it", "不能为空：点击链接时用户会发出它"
-    if not 0 < s.held_after < s.hold < 5 < s.hang_up < 6:
-        rule = "0 < held_after < hold < 5 < hang_up < 6"
-        english = f"must come after WeChat's 5 seconds, hold and held_after before them ({rule})"
-        yield "hang_up", english, f"必须晚于微信的 5 秒，hold 和 held_after 则必须早于 5 秒（{rule}）"
-
-
-def _pasted(name: str, value: str) -> _Words:
-    """Find what goes wrong when a value is copied from a web page or a chat."""
-    if value != value.strip():
-        yield name, "has blanks around it; remove them", "前后有空格或换行：请去掉"
-    if value != value.strip("\"'“”‘’"):
-        yield name, "has quotation marks around it; remove them", "前后有引号：请去掉"
-    if not value.isascii():
-        english = "holds full-width or Chinese characters; type it in half-width letters"
-        yield name, english, "含有全角或中文字符：请改用半角"
-
-
-def _mistakes_in_key(name: str, key: str) -> _Words:
-    yield from _pasted(name, key)
-    if len(key) == 44 and key.endswith("="):
-        yield name, "has 44 characters; leave out the = at its end", "有 44 个字符：请去掉末尾的 ="
-    if key and not re.fullmatch(r"[A-Za-z0-9+/]{43}", key):
-        english = (
-            f"has {len(key)} characters, or some that are not Base64; an EncodingAESKey has exactly 43 (A-Z a-z 0-9)"
-        )
-        yield name, english, f"长度 {len(key)} 或字符不对：EncodingAESKey 是 43 位字母或数字"
-
-
-def _over_limits(settings: Settings) -> _Words:
+def _over_limits(settings: Settings) -> Words:
     """Look at every number, all of which have limits; times are above 0."""
     for f in fields(settings):
         value = getattr(settings, f.name)

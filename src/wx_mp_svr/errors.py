@@ -32,6 +32,10 @@ class StoreError(WxMpError):
     """The store cannot be reached, is full, or is too slow."""
 
 
+class UnfitStoreError(StoreError):
+    """The store can never work as it is set up: waiting will not help. At start it becomes a `ConfigError`."""
+
+
 class SessionBusy(WxMpError):  # noqa: N818 (nobody is at fault)
     """Another handler of the same user has kept `req.session` for too long; the user gets the busy text."""
 

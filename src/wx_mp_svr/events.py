@@ -1,6 +1,6 @@
 """What happened: one class for each event of WeChat, and the table of their names.
 
-A table in the shape of classes: `req_msg` says how a field is read, what stands here is WeChat's list of events, in the
+A table in the shape of classes: `fields` says how a field is read, what stands here is WeChat's list of events, in the
 order of its documentation. An event that is missing here is a plain `EventReqMsg`. Knows nothing of XML, handlers or
 replies.
 
@@ -12,7 +12,8 @@ or nobody would see the reply.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .req_msg import EventReqMsg, integer, many, moment, number, part, text, whole, wire
+from .fields import integer, many, moment, number, part, text, whole, wire
+from .req_msg import EventReqMsg
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform  # of the type checker's own; Python has it from 3.11 on
@@ -464,7 +465,9 @@ class SubscribeMsgPopupEvent(_Known, event="subscribe_msg_popup_event"):
 class SubscribeMsgChangeEvent(_Known, event="subscribe_msg_change_event"):
     """用户管理订阅通知. Only refusals are pushed."""
 
-    list: tuple[SubscribeMsgChangeItem, ...] = many("SubscribeMsgChangeEvent/List", SubscribeMsgChangeItem)
+    list: tuple[SubscribeMsgChangeItem, ...] = many(
+        "SubscribeMsgChangeEvent|SubscribeMsgPopupEvent/List", SubscribeMsgChangeItem
+    )
 
 
 class SubscribeMsgSentEvent(_Known, event="subscribe_msg_sent_event"):
@@ -567,6 +570,8 @@ class _UserCard(_Card):
 
 class CardPassCheckEvent(_Card, event="card_pass_check", answerable="no"):
     """卡券审核通过."""
+
+    refuse_reason: str = wire("RefuseReason")
 
 
 class CardNotPassCheckEvent(_Card, event="card_not_pass_check", answerable="no"):
@@ -1030,20 +1035,43 @@ class WxaIllegalRecordEvent(_Known, event="wxa_illegal_record", answerable="no")
     """小程序: 违规记录."""
 
 
+class WxaMediaCheckResult(_Part):
+    """The verdict of version 2: `suggest` is ``risky``, ``review`` or ``pass``."""
+
+    suggest: str = wire("suggest")
+    label: int | None = whole("label")
+
+
+class WxaMediaCheckDetail(_Part):
+    """What one strategy of version 2 has found; `prob` is 0 to 100."""
+
+    strategy: str = wire("strategy")
+    errcode: int | None = whole("errcode")
+    suggest: str = wire("suggest")
+    label: int | None = whole("label")
+    prob: int | None = whole("prob")
+
+
 class WxaMediaCheckEvent(_Known, event="wxa_media_check", answerable="no"):
-    """小程序: 多媒体内容安全检测结果.
+    """小程序: 多媒体内容安全检测结果. Version 1 has `isrisky` and `status_code`, version 2 `result` and `detail`.
 
     Attributes:
-        isrisky: 0 or 1.
+        isrisky: 0 or 1; None in version 2, so that who looks at it alone lets everything pass.
         trace_id: The one that the check returned; all that tells apart two results of the same second.
         status_code: 0 is success.
+        errcode: 0 is success.
     """
 
+    version: int | None = whole("version")
     isrisky: int | None = whole("isrisky")
     extra_info_json: str = wire("extra_info_json")
     app_id: str = wire("appid", "AppID", "AppId")
     trace_id: str = wire("trace_id")
     status_code: int | None = whole("status_code")
+    result: WxaMediaCheckResult = part("result", WxaMediaCheckResult)
+    detail: tuple[WxaMediaCheckDetail, ...] = many("detail", WxaMediaCheckDetail)
+    errcode: int | None = whole("errcode")
+    errmsg: str = wire("errmsg")
 
 
 # -- the debugging tool ----------------------------------------------------------------------------------------------

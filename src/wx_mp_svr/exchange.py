@@ -9,18 +9,24 @@ import logging
 import time
 from typing import NamedTuple
 
-from . import xmlio
-from .background import Background
-from .envelope import Envelope, Params, read_params
+from .delivery.tries import Tries
 from .errors import ClockSkew, Refused, TooLarge
-from .kinds import read_msg
+from .messages import read_msg
+from .wire import HELLO, xmlio
+from .wire.envelope import Envelope, Params, read_params
 
 log = logging.getLogger("wx_mp_svr")
 
 TEXT = "text/plain; charset=utf-8"
 XML = "text/xml; charset=utf-8"
 
-HELLO = "微信公众号服务运行正常。此地址供微信服务器回调，请填写到公众平台「服务器配置」的 URL 中。\n"
+
+CLOUD = (
+    "WeChat's cloud hosting (x-wx-source) pushes without a signature, which anybody could forge: use a URL of your own / "
+    "微信云托管的消息推送没有签名，无法验证：请在公众平台填写自己的服务器地址"
+)
+NO_BODY = "the body got lost on the way / 请求体是空的：反向代理或中间件丢掉了它？"
+WECOM = "a GET with msg_signature is WeCom's, and this is for Official Accounts / 这是企业微信的回调，本框架用于公众号"
 
 
 class Answer(NamedTuple):
@@ -42,14 +48,14 @@ class Exchange:
 
     Args:
         envelope: Opens pushes and seals replies.
-        background: Runs handlers, once per push.
+        tries: Runs handlers, once per push.
         window: How far a timestamp may be from our clock, in seconds; 0 for any.
         max_body: The size limit in bytes.
     """
 
-    def __init__(self, envelope: Envelope, background: Background, *, window: int, max_body: int) -> None:
+    def __init__(self, envelope: Envelope, tries: Tries, *, window: int, max_body: int) -> None:
         self._envelope = envelope
-        self._background = background
+        self._tries = tries
         self._window = window
         self._max_body = max_body
         self._refusals = RefusalLog()
@@ -62,18 +68,31 @@ class Exchange:
             now: Unix time in seconds.
             remote: Who asks, for the log.
         """
-        if not any(name in query for name in ("signature", "timestamp", "nonce", "echostr")):
-            return Answer(200, HELLO.encode())  # somebody opened the URL in a browser
+        if not query:  # somebody opened the URL in a browser
+            log.info("a GET without a query; if it was WeChat's, a proxy has dropped it / 收到不带参数的 GET")
+            return Answer(200, HELLO.encode())
         try:
             params = read_params(query)
             self._check_clock(params, now)
             echostr = self._envelope.verify_url(params)
         except Refused as err:
+            names = {pair.partition("=")[0] for pair in query.split("&")}
+            if "msg_signature" in names and "signature" not in names:
+                err.hint = WECOM
             return self._refuse(err, now, remote)
         log.info("verified the URL for WeChat")
         return Answer(200, echostr.encode("utf-8", "surrogateescape"))
 
-    def answer(self, query: str, body: bytes, *, now: float, remote: str = "-", threaded: bool = True) -> Answer:
+    def answer(
+        self,
+        query: str,
+        body: bytes,
+        *,
+        now: float,
+        remote: str = "-",
+        threaded: bool = True,
+        from_cloud: bool = False,
+    ) -> Answer:
         """Answer a push.
 
         Args:
@@ -82,6 +101,7 @@ class Exchange:
             now: Unix time in seconds.
             remote: Who asks, for the log.
             threaded: Whether other threads serve the requests that come while this one waits.
+            from_cloud: Whether it says that WeChat's cloud hosting has sent it, which signs nothing.
         """
         begun = time.monotonic()
         try:
@@ -92,15 +112,22 @@ class Exchange:
             letter = self._envelope.open(params, body)  # verify, decrypt
             req = read_msg(xmlio.load(letter.xml, authentic=True))  # parse
         except Refused as err:
+            if from_cloud:
+                err.hint = CLOUD
+            elif not body:
+                err.hint = NO_BODY
             return self._refuse(err, now, remote)
         if req is None:
-            log.warning("a push without MsgType, FromUserName or ToUserName, acknowledged")
+            log.warning(
+                "a push without MsgType, FromUserName or ToUserName, acknowledged / "
+                "收到缺少 MsgType、FromUserName 或 ToUserName 的推送，只确认收到"
+            )
             return ACK
         # claim, handler, reply
-        outcome = self._background.answer(req, letter.xml, timestamp=int(params.timestamp), threaded=threaded)
+        outcome = self._tries.answer(req, letter.xml, timestamp=int(params.timestamp), threaded=threaded)
         if log.isEnabledFor(logging.INFO):
             kind, took = type(req).__name__, (time.monotonic() - begun) * 1000
-            log.info("push kind=%s outcome=%s try=%d ms=%.0f", kind, outcome.how, outcome.tries, took)
+            log.info("push kind=%s outcome=%s try=%d ms=%.0f", kind, outcome.how, outcome.number, took)
         if outcome.xml is None:
             return HANG_UP
         if not outcome.xml:
@@ -138,8 +165,9 @@ class RefusalLog:
         last, count = self._minutes.get(err.reason, (minute, 0))
         count = count + 1 if last == minute else 1
         self._minutes[err.reason] = (minute, count)
+        why = f"; probably: {err.hint}" if err.hint else ""
         if count <= self.BURST:
-            why = f"; probably: {err.hint}" if err.hint and count == 1 else ""
-            log.warning("refused reason=%s remote=%s: %s%s", err.reason, remote, err, why)
+            log.warning("refused reason=%s remote=%s: %s%s", err.reason, remote, err, why if count == 1 else "")
         if count == self.BURST:
-            log.warning("refused reason=%s: no more of these lines for this minute", err.reason)
+            # With the hint once more: the first line may have been a stranger's, long before WeChat came.
+            log.warning("refused reason=%s: no more of these lines for this minute%s", err.reason, why)

@@ -1,9 +1,10 @@
 """Forks: locks, threads and connections do not survive them, and gunicorn forks after it has loaded the application."""
 
 import os
-import weakref
 
-_aware: "weakref.WeakSet[ForkAware]" = weakref.WeakSet()
+from .living import Living
+
+_aware: "Living[ForkAware]" = Living()
 
 
 class ForkAware:
@@ -25,17 +26,17 @@ class ForkAware:
 
 
 def _before() -> None:
-    for aware in list(_aware):
+    for aware in _aware.all():
         aware.before_fork()
 
 
 def _in_parent() -> None:
-    for aware in list(_aware):
+    for aware in _aware.all():
         aware.after_fork()
 
 
 def _in_child() -> None:
-    for aware in list(_aware):
+    for aware in _aware.all():
         aware.begin()
 
 

@@ -4,13 +4,16 @@ A reply object in, its packet out. Handlers never fill in To and From: `render` 
 of modes, stores or handlers.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from . import xmlio
 from .errors import ReplyError
 from .req_msg import EventReqMsg, ReqMsg
+from .wire import xmlio
+
+log = logging.getLogger("wx_mp_svr")
 
 MAX_ARTICLES = 8
 
@@ -177,6 +180,8 @@ def fit(rsp: RspMsg, req: ReqMsg, *, strict: bool) -> RspMsg:
             would be mended.
     """
     _check_types(rsp)
+    if strict:
+        _check_habits(rsp, req)
     if rsp.required and not getattr(rsp, rsp.required):
         raise ReplyError(f"{type(rsp).__name__} needs {rsp.required}: WeChat shows its fault notice without it")
     if isinstance(rsp, TextRspMsg) and not xmlio.legal(rsp.content).strip():
@@ -192,6 +197,22 @@ def fit(rsp: RspMsg, req: ReqMsg, *, strict: bool) -> RspMsg:
             )
         return replace(rsp, articles=tuple(rsp.articles[:limit])) if rsp.articles else EmptyRspMsg()
     return rsp
+
+
+def _check_habits(rsp: RspMsg, req: ReqMsg) -> None:
+    """Say, in development, what is no fault of form but not what its author meant."""
+    content = rsp.content if isinstance(rsp, TextRspMsg) else ""
+    if content == "success":
+        raise ReplyError('"success" would be sent as a text; return None to acknowledge / 不想回复请返回 None')
+    if rsp.msg_type and req.answerable == "no":
+        event = req.event if isinstance(req, EventReqMsg) else req.msg_type
+        log.warning(
+            "a reply to %s: nobody sees it, WeChat shows no answer to this event / 这个事件的回复用户看不到", event
+        )
+    if "\\n" in content:
+        log.warning(
+            r"a text holds \n, a backslash and an n, which users see as that / 文本里有字面的 \n，用户会原样看到"
+        )
 
 
 def _check_types(rsp: RspMsg) -> None:

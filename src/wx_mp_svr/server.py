@@ -4,36 +4,38 @@ Requests in, responses out; translates and does nothing else. If it grows an `if
 """
 
 import dataclasses
-import importlib.util
 import logging
 import os
-import signal
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
-from flask.logging import default_handler
 
 from . import config
-from .answers import Answers
-from .background import Background
-from .crypto import ReusedCipher
-from .envelope import Envelope
+from .clock import REAL, Clock, FastClock
+from .delivery.ledger import Ledger
+from .delivery.links import Links
+from .delivery.rules import Times
+from .delivery.runs import Job, Runs
+from .delivery.texts import Texts
+from .delivery.tries import Tries
 from .errors import ConfigError
 from .exchange import Answer, Exchange
 from .front import HEADERS, in_front_of, read_body
-from .handlers import NAMES
-from .hooks import Hooks
-from .links import Links
-from .routes import Handler
-from .runs import Job, Runs
-from .store import Store, open_default_store, open_store
+from .handling.handlers import NAMES
+from .handling.registry import Hooks
+from .handling.routes import Handler
+from .living import Living
+from .mistakes import OLD_METHODS
+from .serve import serve
+from .store import Store, open_default_store, open_store, try_store
 from .store.guarded import GuardedStore
 from .store.memory import MemoryStore
+from .store.place import place_of
+from .wire.crypto import ReusedCipher
+from .wire.envelope import Envelope
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -42,7 +44,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("wx_mp_svr")
 
+_mounted: "Living[WxMpServer]" = Living()
+
 _OWN_APP: Any = object()
+_COPY = "wx_mp_svr.copy"  # in an environ: which copy of the mounted server is asked
 
 
 class WxMpServer(Hooks):
@@ -67,12 +72,12 @@ class WxMpServer(Hooks):
     pool thread (an ``async def`` in the one event loop of the process), inside an application context, but outside of the
     Flask request. What the bot remembers of the user is `req.session`.
 
-    The server is a WSGI application itself (``gunicorn -k gthread --threads 64 demo:server``).
+    The server is a WSGI application itself (``gunicorn -k gthread --threads 256 demo:server``).
 
     Args:
         on_message: Answers messages.
         on_subscribe: Answers a new follower.
-        on_event: Hears all other events, component notices and the container probe.
+        on_event: Hears all other events, and component notices.
         on_error: Called with (exception, message) when a handler raised; may return a reply.
         on_late_reply: Called with (message, reply) for an answer that was ready only after WeChat's last try. Accounts
             that may use the customer-service API can send it there; others need nothing, it waits behind a link.
@@ -100,11 +105,8 @@ class WxMpServer(Hooks):
         **settings: Any,
     ) -> None:
         for unknown in settings.keys() - config.NAMES:
-            hint = (
-                f"did you mean {near}?"
-                if (near := config.near(unknown))
-                else "the README's table 全部设置 has them all"
-            )
+            near = config.near(unknown)
+            hint = f"did you mean {near}?" if near else "the README's table 全部设置 has them all"
             raise ConfigError(f"there is no setting {unknown}; {hint} / 没有 {unknown} 这个设置")
         self._arguments = settings
         self._env_prefix = env_prefix
@@ -112,6 +114,9 @@ class WxMpServer(Hooks):
         self._exchange: Exchange | None = None
         self._store: Store | None = None
         self._told_threads = False
+        self._origin = self  # of a copy, the server that is mounted
+        self._testing = False  # a copy for tests complains about what production mends
+        self.clock: Clock = REAL
         self._runner = runner
         self.app: Any = None
         given = (on_message, on_subscribe, on_event, on_error, on_late_reply)
@@ -124,6 +129,21 @@ class WxMpServer(Hooks):
         if app is not None:
             self.init_app(app)
 
+    def __new__(cls, *names: Any, **_: Any) -> "WxMpServer":
+        """Say what became of a name by position, as version 0.1 and other libraries have it."""
+        if names:
+            raise TypeError(
+                "WxMpServer takes its handlers and settings by name: WxMpServer(on_message=..., token=...) / "
+                "参数须写名字，没有位置参数"
+            )
+        return super().__new__(cls)
+
+    def __getattr__(self, name: str) -> Any:
+        """Say what became of a method of version 0.1 or of another library."""
+        new = OLD_METHODS.get(name)
+        cure = f"; write {new} instead / 现在写作 {new}" if new else ""
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}{cure}")
+
     def init_app(self, app: Flask) -> None:
         """Mount the server in a Flask app, at its `path`. Several servers (accounts) may live in one app.
 
@@ -132,6 +152,12 @@ class WxMpServer(Hooks):
         """
         if self._exchange is not None:
             raise ConfigError("this server is mounted already; make one WxMpServer for each app and account")
+        if getattr(app, "_got_first_request", False):  # else Flask's own assertion, which knows nothing of accounts
+            raise ConfigError(
+                "the app has answered its first request and takes no more routes; mount all servers before it does, or let "
+                "one route of it find the account's own WxMpServer(): see 运行中添加公众号 in the README / "
+                "应用已经开始应答，不能再添加路由：请在启动时挂好；要在运行中添加公众号，见 README 的「运行中添加公众号」"
+            )
         settings = config.load(self._arguments, app.config, os.environ, self._env_prefix)
         taken = [rule for rule in app.url_map.iter_rules() if rule.rule.rstrip("/") == settings.path.rstrip("/")]
         if taken:
@@ -143,6 +169,7 @@ class WxMpServer(Hooks):
         for warning in [*config.warnings(settings), *config.misspelt({**os.environ, **app.config}, self._env_prefix)]:
             log.warning(warning)
         self._assemble(settings, _store_of(settings, app))
+        self._tell_shared_token(settings)
         app.add_url_rule(
             settings.path,
             f"wx_mp:{settings.path}",
@@ -155,52 +182,83 @@ class WxMpServer(Hooks):
             # Flask's dispatch costs as much as all that we do; where nobody else is mounted, nobody misses it.
             app.wsgi_app = in_front_of(app.wsgi_app, settings.path, self._answer)  # type: ignore
 
-    def _assemble(self, settings: config.Settings, store: Store) -> None:
+    def _tell_shared_token(self, settings: config.Settings) -> None:
+        """Warn of one Token for two accounts: where it does not cover messages, a URL of the one forges for the other."""
+        others = [other.settings for other in _mounted.all() if other is not self]
+        if settings.mode != "safe" and settings.token in [other.token for other in others]:
+            log.warning(
+                "two accounts have the same Token: what leaks of the one forges messages of the other / "
+                "两个公众号用了同一个 Token：请各用各的"
+            )
+        _mounted.add(self)
+
+    def _assemble(self, settings: config.Settings, store: Store, clock: Clock = REAL) -> None:
         """Put the path of a push together."""
-        scaled = settings.scaled()
         self.settings = settings
+        self.clock = clock
         self._store = store
         self._guarded = store if isinstance(store, MemoryStore) else GuardedStore(store)
-        links = Links(self._guarded, scaled)
-        answers = Answers(scaled, self._guarded, links, clock=time.time)
+        ledger = Ledger(self._guarded, clock, keep_seconds=settings.keep_seconds, keep_answers=settings.keep_answers)
+        links = Links(settings.fetch_words)
+        self._handlers.routes.leave_taps(links.is_tap)
+        texts = Texts(settings, ledger, links, clock)
+        times = Times(settings.held_after, settings.hold, settings.hang_up, settings.tries)
         app = self.app
         self._runs = Runs(
-            scaled,
+            settings,
             self._guarded,
+            ledger,
+            texts,
             self._handlers,
-            answers,
+            times=times,
+            place=place_of(store),
             context=app.app_context,
-            strict=lambda: bool(app.debug or app.testing),
-            clock=time.time,
+            strict=self._is_strict,
+            clock=clock,
         )
         self.runner = self._runner
-        self._background = Background(scaled, self._guarded, links, answers, self._runs)
-        self._exchange = Exchange(
-            _envelope_of(settings), self._background, window=settings.window, max_body=settings.max_body
+        self._tries = Tries(
+            settings, self._guarded, ledger, texts, links, self._runs, times=times, clock=clock, fresh=clock is REAL
         )
+        self._exchange = Exchange(
+            _envelope_of(settings), self._tries, window=settings.window, max_body=settings.max_body
+        )
+
+    def _is_strict(self) -> bool:
+        return self._testing or bool(self.app.debug or self.app.testing)
 
     def _view(self) -> Response:
         """Answer as a view of a Flask app, whose hooks, error pages and limits apply."""
-        answer = self._answer(request.environ, lambda limit: read_body(request.stream, limit))
+        # A hook of the host may have read the body before us; then Flask has kept it.
+        answer = self._answer(
+            request.environ, lambda limit: read_body(request.stream, limit) or request.get_data()[:limit]
+        )
         response = Response(answer.body, answer.status, content_type=answer.content_type)
         response.headers.update(HEADERS)
         return response
 
     def _answer(self, environ: dict[str, Any], read: Callable[[int], bytes]) -> Answer:
+        copy = environ.get(_COPY)
+        if copy is not None and copy is not self and copy._origin is self._origin:
+            return copy._answer(environ, read)  # type: ignore[no-any-return]
         exchange = self._exchange
         assert exchange is not None  # noqa: S101 (nobody calls before it is there)
         query, remote = environ.get("QUERY_STRING", ""), environ.get("REMOTE_ADDR") or "-"
+        from_cloud = "HTTP_X_WX_SOURCE" in environ
         if environ["REQUEST_METHOD"] != "POST":
-            return exchange.verify_url(query, now=time.time(), remote=remote)
+            return exchange.verify_url(query, now=self.clock.wall(), remote=remote)
         threaded = bool(environ.get("wsgi.multithread"))
         if not threaded and not self._told_threads:
             self._told_threads = True
             log.warning(
                 "this WSGI server has one thread a process: a slow message blocks all others, and answers after 4.3 s "
-                "wait behind a link. Start it with: gunicorn -k gthread --threads 64 MODULE:server"
+                "wait behind a link. Start it with: gunicorn -k gthread --threads 256 MODULE:server / "
+                "服务器只有一个线程，一条慢消息会挡住所有人：请用 gunicorn -k gthread --threads 256 启动"
             )
         body = read(self.settings.max_body + 1)
-        return exchange.answer(query, body, now=time.time(), remote=remote, threaded=threaded)
+        return exchange.answer(
+            query, body, now=self.clock.wall(), remote=remote, threaded=threaded, from_cloud=from_cloud
+        )
 
     @property
     def runner(self) -> Callable[[Job], Any] | None:
@@ -248,28 +306,43 @@ class WxMpServer(Hooks):
         """
         self._mounted()
         store = {"store": type(self._store).__name__, "store_down": int(getattr(self._guarded, "down", False))}
-        return {**self._background.stats(), **self._runs.stats(), **store}
+        return {**self._tries.stats(), **self._runs.stats(), **store}
 
-    def test_client(self, *, time_scale: float = 1.0, **settings: Any) -> "FakeWeChat":
-        """Return a WeChat that pushes to this server, for tests.
+    def test_client(self, *, time_scale: float | None = None, **settings: Any) -> "FakeWeChat":
+        """Return a WeChat that pushes to a copy of this server, for tests.
 
-        The server forgets what it knows, keeps things in memory and runs handlers in this process from now on, and
-        complains about replies that WeChat would mend (`app.testing`).
+        The copy has this server's handlers and app, but a memory of its own. It runs handlers in this process and complains
+        about replies that production would mend. It is `client.server`.
 
         Args:
-            time_scale: Multiplies all times of the server and WeChat's 5 seconds (0.1: ten times as fast).
-            settings: Of the server, for this test (``max_held=1``); with a `store` of its own it keeps its runner, too.
+            time_scale: Multiplies all times of the copy and WeChat's 5 seconds (0.1: ten times as fast). Left out, time
+                jumps when everybody waits, and handlers may sleep on the client's clock, see `FakeWeChat.sleep`.
+            settings: Of the copy (``max_held=1``); with a `store` of its own it keeps the runner, too.
         """
         from .testing import FakeWeChat  # not at the top: a server that serves has no need of it
 
-        self._mounted()
-        self.app.testing = True
-        if "store" not in settings:
-            self._runner = None  # a task queue's workers would not find what is in our memory
-        changed = dataclasses.replace(self.settings, **{"store": "memory:", **settings, "time_scale": time_scale})
-        self._assemble(changed, _store_of(changed, self.app))
+        copy = self.with_clock(FastClock(1 / (time_scale or 1.0), jumps=time_scale is None), **settings)
+        copy._testing = True
         account = {name: getattr(self.settings, name) for name in ("token", "appid", "aes_key", "mode", "path")}
-        return FakeWeChat(self, time_scale=time_scale, **account)
+        return FakeWeChat(copy, clock=copy.clock, **account)
+
+    def with_clock(self, clock: Clock, **settings: Any) -> "WxMpServer":
+        """Return a copy of this server that lives by another clock: with its handlers and its app, and a memory of its own.
+
+        Args:
+            clock: The copy's.
+            settings: Of the copy; with a `store` of its own it keeps the runner, too.
+        """
+        self._mounted()
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy._origin = self
+        if "store" not in settings:
+            copy._runner = None  # a task queue's workers would not find what is in our memory
+        changed = dataclasses.replace(self.settings, **{"store": "memory:", **settings})
+        copy._store = None
+        copy._assemble(changed, _store_of(changed, self.app), clock)
+        return copy
 
     def _mounted(self) -> None:
         if self.app is None:
@@ -287,34 +360,12 @@ class WxMpServer(Hooks):
             ConfigError: Demo credentials or `debug` on an address that others can reach, or no app yet.
         """
         self._mounted()
-        host, port = (self.settings.host if host is None else host), (self.settings.port if port is None else port)
-        if host not in config.LOOPBACK:
-            if self.settings.demo_values:
-                raise ConfigError(
-                    f"the demo's Token, AES key or AppID are known to everybody, and {host} can be reached by others; "
-                    "set your own, or listen on 127.0.0.1 / 演示用的 Token、AES_KEY、AppID 人人皆知，"
-                    "只能监听 127.0.0.1：请换成自己的"
-                )
-            if debug:
-                raise ConfigError(f"debug=True is for your own machine, and {host} can be reached by others")
-        if not log.hasHandlers():  # as Flask does for its own: who runs a script has rarely set up logging
-            log.addHandler(default_handler)
-            log.setLevel(logging.INFO)
-        log.info("listening on http://%s:%d%s", host, port, self.settings.path)
-        if threading.current_thread() is threading.main_thread():
-            # Without this a process manager's SIGTERM would kill running handlers at once; now they get their `grace`.
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        if not debug and importlib.util.find_spec("waitress"):
-            waitress, threads = importlib.import_module("waitress"), self.settings.max_held + 16
-            # Room beside the connections that nginx keeps open: by itself waitress would take 100 and no more.
-            waitress.serve(self.app, host=host, port=port, threads=threads, connection_limit=threads + 200)
-            return
-        if host not in config.LOOPBACK:
-            log.warning("this is Flask's development server; pip install waitress, or serve with gunicorn")
-        self.app.run(host, port, threaded=True, debug=debug, use_debugger=False, use_reloader=debug)
+        serve(self.app, self.settings, host=host, port=port, debug=debug)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Serve as a WSGI application."""
+        if self._origin is not self:
+            environ[_COPY] = self
         return self.app(environ, start_response)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
@@ -332,7 +383,9 @@ def _store_of(settings: config.Settings, app: Flask) -> Store:
         return settings.store  # type: ignore[no-any-return]  # the user's own
     # systemd's StateDirectory= comes first, since the instance folder of an installed package may be read-only.
     folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0] or app.instance_path
-    return open_store(settings.store) if settings.store else open_default_store(Path(folder))
+    store = open_store(settings.store) if settings.store else open_default_store(Path(folder))
+    try_store(store)
+    return store
 
 
 def _caller() -> str:

@@ -36,12 +36,13 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent / "src")]
 import servers  # noqa: E402
 
 from wx_mp_svr import WxMpServer  # noqa: E402
-from wx_mp_svr.crypto import Cipher  # noqa: E402
+from wx_mp_svr.clock import FastClock  # noqa: E402
 from wx_mp_svr.store.memory import MemoryStore  # noqa: E402
 from wx_mp_svr.store.sqlite import SQLiteStore  # noqa: E402
 from wx_mp_svr.testing import FakeWeChat, Try  # noqa: E402
 from wx_mp_svr.testing.judge import Judge, Link, split_links  # noqa: E402
 from wx_mp_svr.testing.packets import new_msg_id  # noqa: E402
+from wx_mp_svr.wire.crypto import Cipher  # noqa: E402
 
 TOKEN, AES_KEY, APPID = "bench0token", "benchbenchbenchbenchbenchbenchbenchbenchben", "wxbench0000000000"
 CALLBACK = "/wx_mp_cb"
@@ -84,7 +85,12 @@ class WeChat:
     def build(self, openid: str, text: str, when: float, bizmsgmenuid: str = "") -> Push:
         """Build a push as it will go out at *when* (Unix seconds)."""
         wechat = FakeWeChat(
-            "http://127.0.0.1", token=TOKEN, appid=APPID, aes_key=AES_KEY, openid=openid, clock=lambda: when
+            "http://127.0.0.1",
+            token=TOKEN,
+            appid=APPID,
+            aes_key=AES_KEY,
+            openid=openid,
+            clock=FastClock(wall=lambda: when),
         )
         more = {"bizmsgmenuid": bizmsgmenuid} if bizmsgmenuid else {}
         xml = wechat.build("text", {"Content": text, **more, "MsgId": new_msg_id()})

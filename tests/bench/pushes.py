@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from wx_mp_svr.crypto import Cipher, ReusedCipher
-from wx_mp_svr.signature import sign
 from wx_mp_svr.testing.packets import new_msg_id, write_xml
+from wx_mp_svr.wire.crypto import Cipher, ReusedCipher
+from wx_mp_svr.wire.signature import sign
 
 TOKEN, AES_KEY, APPID = "bench0token", "benchbenchbenchbenchbenchbenchbenchbenchben", "wxbench0000000000"
 CALLBACK, ACCOUNT = "/wx_mp_cb", "gh_0123456789ab"

@@ -9,6 +9,8 @@ from wx_mp_svr import WxMpServer
 
 server = WxMpServer(on_message=on_message, on_subscribe=on_subscribe)
 celery = Celery("bot", broker=os.environ["BROKER"])
+celery.conf.update(task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1)
+celery.conf.broker_transport_options = {"visibility_timeout": 120}
 
 
 @celery.task(ignore_result=True)

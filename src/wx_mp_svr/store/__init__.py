@@ -1,12 +1,13 @@
 """Where pushes are remembered: the Store protocol, and the URLs that stores are opened by."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import ConfigError
+from ..errors import ConfigError, StoreError, UnfitStoreError
 
 log = logging.getLogger("wx_mp_svr")
 
@@ -34,6 +35,11 @@ class Store(Protocol):
 
     def delete(self, *keys: str) -> None:
         """Forget; what is not there is no error."""
+
+
+def digest(*parts: str) -> str:
+    """Return what stands for *parts* in a key: they are strangers' text, of any length and with any separator in it."""
+    return hashlib.blake2b(repr([*parts]).encode(), digest_size=16).hexdigest()
 
 
 def open_store(url: str) -> Store:
@@ -73,6 +79,20 @@ def open_store(url: str) -> Store:
             "with special characters percent-encoded / 应为 memory:、sqlite:路径，或 redis://主机:端口/库号，"
             "密码中的特殊字符须百分号编码"
         ) from None
+
+
+def try_store(store: Store) -> None:
+    """Ask once, so that what can never work is said at start; what may come up later is only warned of.
+
+    Raises:
+        ConfigError: Waiting will not help.
+    """
+    try:
+        store.get("is anybody there")
+    except UnfitStoreError as exc:
+        raise ConfigError(f"WX_MP_STORE: {exc}") from exc
+    except StoreError as exc:
+        log.warning("the store does not answer yet: %s / 存储现在没有应答，会继续尝试", exc)
 
 
 def open_default_store(folder: Path) -> Store:

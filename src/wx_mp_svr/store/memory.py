@@ -1,19 +1,22 @@
 """The store inside one process: forgotten when it ends, and not shared with other workers."""
 
+import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..forking import ForkAware
+
+SWEEP_EVERY = 5000  # writes
 
 
 class MemoryStore(ForkAware):
     """A dict with times to live and an upper bound.
 
     Args:
-        max_keys: Over it, the oldest are dropped first.
+        max_keys: Over it, what has ended is dropped first, then what ends soonest: a session outlives the pushes of a busy
+            hour.
         clock: Seconds; monotonic, since the system's clock may jump.
     """
 
@@ -21,14 +24,20 @@ class MemoryStore(ForkAware):
         self._max_keys = max_keys
         self._clock = clock
         self.watch_forks()
-        self._items: OrderedDict[str, tuple[Any, float]] = OrderedDict()  # value, when it ends; oldest first
+        self._items: dict[str, tuple[Any, float]] = {}  # value, when it ends
+        self._writes = 0  # since the last sweep
+        self._soonest = math.inf  # no item ends before
 
     def begin(self) -> None:
         """Set up what does not survive a fork."""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._items)
+        with self._lock:
+            now = self._clock()
+            if now >= self._soonest:
+                self._sweep(now)
+            return len(self._items)
 
     def get(self, key: str) -> Any:
         """Return the value, None when there is none or its time is over."""
@@ -72,12 +81,19 @@ class MemoryStore(ForkAware):
                 self._items.pop(key, None)
 
     def _put(self, key: str, value: Any, end: float, now: float) -> None:
-        items = self._items
-        items[key] = (value, end)
-        items.move_to_end(key)
-        # Two steps a write: what is over goes, at the pace at which it came, and never more than the bound stays.
-        for _ in (1, 2):
-            oldest = next(iter(items))
-            if (items[oldest][1] > now and len(items) <= self._max_keys) or len(items) == 1:
-                break
-            del items[oldest]
+        self._items[key] = (value, end)
+        self._soonest = min(self._soonest, end)
+        self._writes += 1
+        if len(self._items) > self._max_keys or self._writes >= SWEEP_EVERY:
+            self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        """Drop what has ended; if that is not enough, what ends soonest, so that there is room for a while."""
+        self._writes = 0
+        lasting = {key: item for key, item in self._items.items() if item[1] > now}
+        if len(lasting) > self._max_keys:
+            soonest = sorted(lasting, key=lambda key: lasting[key][1])
+            for key in soonest[: len(lasting) - self._max_keys * 9 // 10]:
+                del lasting[key]
+        self._items = lasting
+        self._soonest = min((end for _, end in lasting.values()), default=math.inf)

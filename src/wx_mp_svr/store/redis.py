@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 from redis import BlockingConnectionPool, Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.retry import Retry
 
-from ..errors import StoreError
+from ..errors import StoreError, UnfitStoreError
 from .values import dump, load
 
 TIMEOUT_SECONDS = 0.3  # WeChat waits 5 s in all
@@ -24,6 +24,9 @@ T = TypeVar("T")
 class RedisStore:
     """Items on a Redis server (4 or later).
 
+    Attributes:
+        address: The URL without its secrets.
+
     Args:
         url: ``redis://[:password@]host:port/database``, ``rediss://...`` or ``unix://...``.
     """
@@ -36,6 +39,7 @@ class RedisStore:
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
             decode_responses=True,
+            encoding_errors="replace",  # what somebody else wrote is no outage
             # Never asked twice: of an `add` whose answer was lost, the second would say that somebody else was first.
             retry=Retry(NoBackoff(), 0),
         )
@@ -43,6 +47,7 @@ class RedisStore:
             cast(Any, pool).make_connection()  # connects to nothing yet, but looks at the URL's parameters
         except TypeError as exc:
             raise ValueError("the URL has a parameter that redis-py does not know") from exc
+        self.address = address_of(url)
         self._redis = Redis(connection_pool=pool)
 
     def get(self, key: str) -> Any:
@@ -84,7 +89,14 @@ class RedisStore:
     def _ask(self, question: Callable[[], T]) -> T:
         try:
             return question()
-        except (RedisError, OSError, UnicodeDecodeError) as exc:
+        except (AuthenticationError, NoPermissionError) as exc:
+            raise UnfitStoreError(
+                f"Redis: {exc}; look at user and password in WX_MP_STORE / "
+                "Redis 拒绝登录：请核对 WX_MP_STORE 里的用户名和密码"
+            ) from exc
+        except (RedisError, OSError) as exc:
+            if "DB index is out of range" in str(exc):
+                raise UnfitStoreError(f"Redis: {exc} / Redis 没有这个库号：请改 WX_MP_STORE 末尾的数字") from exc
             raise StoreError(f"Redis: {type(exc).__name__}: {exc}") from exc
 
 

@@ -1,5 +1,6 @@
 """The store in a file: shared by the workers of one machine, and still there after a restart."""
 
+import logging
 import os
 import sqlite3
 import threading
@@ -8,11 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import StoreError
+from ..errors import StoreError, UnfitStoreError
 from ..forking import ForkAware
+from .secure import move_aside, secure
 from .values import dump, load
 
+log = logging.getLogger("wx_mp_svr")
+
 BUSY_SECONDS = 0.5
+LOOK_SECONDS = 1.0  # between two looks whether the file is still there
 SWEEP_EVERY = 500  # writes
 SWEEP_ITEMS = 2000  # looked at each time: four for each write, so that the table cannot outgrow the sweep
 
@@ -40,6 +45,9 @@ ON CONFLICT (key) DO UPDATE SET
 class SQLiteStore:
     """Items in an SQLite database (WAL), opened at first use and once per process.
 
+    Attributes:
+        path: The database file, from the root.
+
     Args:
         path: The database file; made with mode 0600, since it holds users' messages.
         max_keys: Over it, what would end soonest is dropped.
@@ -49,13 +57,13 @@ class SQLiteStore:
     def __init__(
         self, path: str | os.PathLike[str], max_keys: int = 1_000_000, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._path = Path(path)
+        self.path = Path(path).absolute()
         self._max_keys = max_keys
         self._clock = clock
         self._writes = 0
         self._swept, self._counted = "", 0  # how far the sweep is, and how many items it has seen on its way
-        self._reader = _Connection(self._path)  # in WAL a reader never waits for a writer; on one connection it would
-        self._writer = _Connection(self._path)
+        self._reader = _Connection(self.path)  # in WAL a reader never waits for a writer; on one connection it would
+        self._writer = _Connection(self.path)
 
     def get(self, key: str) -> Any:
         """Return the value, None when there is none or its time is over."""
@@ -86,9 +94,9 @@ class SQLiteStore:
     def incr(self, key: str, ttl: float) -> int:
         """Count up from 1 and return the count; *ttl* starts with the first."""
         now = self._clock()
-        self._count_write()
 
         def count(database: sqlite3.Connection) -> int:
+            self._sweep_now_and_then(database)
             database.execute("BEGIN IMMEDIATE")
             try:
                 database.execute(_INCR, (key, now + ttl, now, now))
@@ -108,16 +116,20 @@ class SQLiteStore:
             self._write("DELETE FROM item WHERE key = ?", (key,))
 
     def _write(self, statement: str, values: tuple[Any, ...]) -> int:
-        self._count_write()
-        return self._writer.ask(lambda database: database.execute(statement, values).rowcount)
+        def write(database: sqlite3.Connection) -> int:
+            self._sweep_now_and_then(database)
+            return database.execute(statement, values).rowcount
+
+        return self._writer.ask(write)
 
     def _read(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
         return self._reader.ask(lambda database: database.execute(statement, values).fetchall())
 
-    def _count_write(self) -> None:
+    def _sweep_now_and_then(self, database: sqlite3.Connection) -> None:
+        """Count a write; called with the writer's lock held."""
         self._writes += 1
         if self._writes % SWEEP_EVERY == 0:
-            self._writer.ask(self._sweep)
+            self._sweep(database)
 
     def _sweep(self, database: sqlite3.Connection) -> None:
         """Delete what is over in the next slice of the table; at its end, what it holds over the bound."""
@@ -139,7 +151,9 @@ class _Connection(ForkAware):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
-        self._served = 0
+        self._inode = 0  # which file it is
+        self._look_at = 0.0  # when to see whether it still is
+        self._failures = 0
         self.watch_forks()
 
     def begin(self) -> None:
@@ -154,40 +168,68 @@ class _Connection(ForkAware):
     def before_fork(self) -> None:
         """Close the database: a child must neither use nor close its parent's connection."""
         self._lock.acquire()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._close()
 
     def after_fork(self) -> None:
         """Go on in the parent, with a new connection at the next use."""
         self._lock.release()
 
     def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Hold it for *question*. Who waits behind a locked file is told so; who waits in a burst of ours waits on.
+        """Hold it for *question*.
+
+        To wait behind our own lock is no outage. But when one finds the file locked, all who waited behind that one are
+        told the same, and do not wait for the file one after the other.
 
         Raises:
             StoreError: Whatever SQLite says.
         """
-        served = self._served
-        while not self._lock.acquire(timeout=BUSY_SECONDS):
-            if served == self._served:
+        failures = self._failures
+        with self._lock:
+            if failures != self._failures:
                 raise StoreError("SQLite: busy")
-            served = self._served
+            try:
+                if self._connection is not None and self._is_gone():
+                    self._close()
+                if self._connection is None:
+                    secure(self._path)
+                    self._inode = self._path.stat().st_ino
+                    self._connection = _open(self._path)
+                return question(self._connection)
+            except UnfitStoreError:
+                raise
+            except (sqlite3.Error, OSError) as exc:
+                self._failures += 1
+                if "file is not a database" in str(exc) and not _was_ours(self._path):
+                    raise UnfitStoreError(
+                        f"SQLite: {self._path} is a file of another kind; name another one / "
+                        f"{self._path} 不是数据库文件：请换一个路径"
+                    ) from exc
+                if _is_damaged(exc):
+                    self._close()
+                    move_aside(self._path, self._inode)
+                raise StoreError(f"SQLite: {exc}") from exc
+
+    def _is_gone(self) -> bool:
+        """Whether the file was deleted or replaced under us: others have begun a new one. Looked at once a second."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + LOOK_SECONDS
         try:
-            if self._connection is None:
-                self._connection = _open(self._path)
-            answer = question(self._connection)
-            self._served += 1
-            return answer
-        except (sqlite3.Error, OSError) as exc:
-            raise StoreError(f"SQLite: {exc}") from exc
-        finally:
-            self._lock.release()
+            gone = self._path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            gone = True
+        if gone:
+            log.error("the database file is gone or another one / 数据库文件被删除或替换了，已重新打开：%s", self._path)
+        return gone
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # its WAL takes over the mode
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         _set_up(connection)
@@ -195,6 +237,19 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _is_damaged(exc: Exception) -> bool:
+    return isinstance(exc, sqlite3.DatabaseError) and ("malformed" in str(exc) or "not a database" in str(exc))
+
+
+def _was_ours(path: Path) -> bool:
+    """Whether a file begins as databases do: then it is one, and damaged."""
+    try:
+        with path.open("rb") as file:
+            return file.read(16) in (b"", b"SQLite format 3\0")
+    except OSError:
+        return True
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

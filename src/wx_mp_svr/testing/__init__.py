@@ -4,7 +4,8 @@ For your tests (`WxMpServer.test_client`), the simulator and the command line. U
 answers hold, but never `envelope` or `exchange`.
 """
 
-from .client import DEADLINE_SECONDS, FAULT_NOTICE, FakeWeChat, Faults, Mode
+from ..wire import Mode
+from .client import DEADLINE_SECONDS, FAULT_NOTICE, FakeWeChat, Faults
 from .judge import Check, Link, Result, Try
 
 __all__ = ["DEADLINE_SECONDS", "FAULT_NOTICE", "Check", "FakeWeChat", "Faults", "Link", "Mode", "Result", "Try"]

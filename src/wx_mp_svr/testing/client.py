@@ -1,23 +1,22 @@
 """A WeChat to try a bot with: signs, encrypts and pushes, three times if it must, and opens the replies."""
 
+import asyncio
 import secrets
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlencode
 
-from ..crypto import Cipher
-from ..signature import sign
-from .judge import Check, Judge, Link, Result, Try
+from ..clock import REAL, Clock, FastClock
+from ..wire import Mode
+from ..wire.crypto import Cipher
+from ..wire.signature import sign
+from .judge import Check, Judge, Link, Result, Try, is_chunked
 from .line import HttpTarget, Line, WsgiTarget
-from .packets import first, new_msg_id, write_xml
+from .packets import first, new_msg_id, new_second, write_xml
 
 FAULT_NOTICE = "该公众号提供的服务出现故障，请稍后再试"
 DEADLINE_SECONDS = 5.0
-
-Mode = Literal["plain", "compatible", "safe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +26,12 @@ class Faults:
     Attributes:
         delay: Seconds that each request is under way; they count among WeChat's 5.
         drop: The tries, from 1, that never arrive.
+        skew: Seconds that WeChat's wall clock is ahead of ours.
     """
 
     delay: float = 0.0
     drop: frozenset[int] = frozenset()
+    skew: float = 0.0
 
 
 @dataclass(eq=False, repr=False)  # repr=False: it holds secrets
@@ -46,9 +47,9 @@ class FakeWeChat:
         path: Where a WSGI application expects its pushes.
         openid: The user who sends, unless a call names another one.
         account: The account's original ID.
-        time_scale: Multiplies WeChat's 5 seconds.
+        time_scale: Multiplies WeChat's 5 seconds, for a bot that keeps real time.
         tries: How often WeChat pushes in all.
-        clock: The wall clock that timestamps come from.
+        clock: WeChat's, and where handlers may sleep.
         on_try: Called with (result, try) after each delivery, for whoever wants to watch.
         faults: What goes wrong on the way.
     """
@@ -64,15 +65,22 @@ class FakeWeChat:
     account: str = "gh_fakeaccount1"
     time_scale: float = 1.0
     tries: int = 3
-    clock: Callable[[], float] = time.time
+    clock: Clock = REAL
     on_try: Callable[[Result, Try], None] | None = None
     faults: Faults = Faults()
 
     def __post_init__(self) -> None:
         self.mode = self.mode or ("safe" if self.aes_key else "plain")
         self._cipher = Cipher(self.aes_key, self.appid) if self.aes_key else None
+        if self.clock is REAL and self.time_scale != 1.0:
+            self.clock = FastClock(1 / self.time_scale, wall=REAL.wall)
         http = isinstance(self.target, str)
         self._post = HttpTarget(self.target) if http else WsgiTarget(self.target, self.path)
+
+    @property
+    def server(self) -> Any:
+        """The server under test: of `WxMpServer.test_client`, the copy that it has made."""
+        return self.target
 
     # -- what a user does --------------------------------------------------------------------------------------------
 
@@ -134,22 +142,33 @@ class FakeWeChat:
         """Unfollow the account."""
         return self.send_event("unsubscribe", {"EventKey": ""}, openid=openid)
 
-    def send_event(self, name: str, elements: Mapping[str, Any] | None = None, *, openid: str = "") -> Result:
-        """Let an event happen.
+    def send_event(
+        self, name: str, elements: Mapping[str, Any] | str | None = None, *, key: str | None = None, openid: str = ""
+    ) -> Result:
+        """Let an event happen: ``send_event("CLICK", key="V1001")``.
 
         Args:
             name: WeChat's name (``CLICK``).
-            elements: Its own elements by WeChat's names; a dict makes children, a list repeats.
+            elements: Its own elements by WeChat's names; a dict makes children, a list repeats. A text is its key.
+            key: Its EventKey.
             openid: Whose.
         """
-        return self.send_xml(self.build("event", {"Event": name, **(elements or {})}, openid=openid))
+        if isinstance(elements, str):
+            elements, key = None, elements
+        own = {**({} if key is None else {"EventKey": key}), **(elements or {})}
+        return self.send_xml(self.build("event", {"Event": name, **own}, openid=openid))
 
     def tap(self, link: "Link | Result", *, openid: str = "") -> Result:
         """Tap a menu link (of a result: its last one), which sends its words as a text.
 
         Raises:
             ValueError: There is no such link.
+            TypeError: It is none.
         """
+        if not isinstance(link, Result | Link):
+            raise TypeError(
+                f"tap takes a link or a result, not {link!r}; to type words use send_text / 输入文字请用 send_text"
+            )
         if isinstance(link, Result):
             links = [found for found in link.links if found.words]
             if not links:
@@ -160,9 +179,22 @@ class FakeWeChat:
     def _send_msg(self, msg_type: str, openid: str, elements: Mapping[str, Any]) -> Result:
         return self.send_xml(self.build(msg_type, {**elements, "MsgId": new_msg_id()}, openid=openid))
 
+    def sleep(self, seconds: float) -> Any:
+        """Sleep on this client's clock: ``wechat.sleep(7)`` in a `def` handler, ``await wechat.sleep(7)`` in an async one.
+
+        In the test itself it lets time pass.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self.clock.sleep(seconds)
+        return self.clock.sleep_async(seconds)
+
     def build(self, msg_type: str, elements: Mapping[str, Any], *, openid: str = "") -> str:
         """Build a plain packet."""
-        head = {"ToUserName": self.account, "FromUserName": openid or self.openid, "CreateTime": int(self.clock())}
+        openid = openid or self.openid
+        created = self._seconds() if "MsgId" in elements else new_second(openid, self._seconds())
+        head = {"ToUserName": self.account, "FromUserName": openid, "CreateTime": created}
         return write_xml({**head, "MsgType": msg_type, **elements})
 
     # -- what WeChat does --------------------------------------------------------------------------------------------
@@ -172,9 +204,10 @@ class FakeWeChat:
         echostr = echostr or str(secrets.randbelow(10**19))
         query = urlencode([*self._signed(), ("echostr", echostr)])
         attempt = Try(1, 0.0, query=query)
-        self._deliver("GET", attempt)
+        with self.clock.foreground():
+            self._deliver("GET", attempt)
         if attempt.status is not None:
-            right = attempt.status == 200 and attempt.reply == echostr.encode()
+            right = attempt.status == 200 and attempt.reply == echostr.encode() and not is_chunked(attempt)
             attempt.checks.append(Check("echostr", "ok" if right else "wrong", f"{attempt.reply[:80]!r}"))
         return attempt
 
@@ -185,11 +218,13 @@ class FakeWeChat:
             xml: The plain packet.
             sealed: Its query string and body as `seal` made them, to push the very same request once more.
         """
-        result = Result(xml)
-        query, body = sealed or self.seal(xml)
-        begun = time.monotonic()
+        with self.clock.foreground():
+            return self._push(Result(xml), *(sealed or self.seal(xml)))
+
+    def _push(self, result: Result, query: str, body: bytes) -> Result:
+        begun = self.clock.now()
         for number in range(1, self.tries + 1):
-            attempt = Try(number, time.monotonic() - begun, query=query, body=body)
+            attempt = Try(number, self.clock.now() - begun, query=query, body=body)
             self._deliver("POST", attempt)
             result.tries.append(attempt)
             if attempt.status is not None:
@@ -200,7 +235,7 @@ class FakeWeChat:
                 break
         else:
             result.type, result.content, result.fields = "fault", FAULT_NOTICE, {}
-        result.elapsed = time.monotonic() - begun
+        result.elapsed = self.clock.now() - begun
         return result
 
     def seal(self, xml: str) -> tuple[str, bytes]:
@@ -219,17 +254,21 @@ class FakeWeChat:
             body = write_xml({"ToUserName": first(xml, "ToUserName"), "Encrypt": encrypted})
         return urlencode(params), body.encode()
 
+    def _seconds(self) -> int:
+        return int(self.clock.wall() + self.faults.skew)
+
     def _signed(self) -> list[tuple[str, str]]:
-        timestamp, nonce = str(int(self.clock())), str(secrets.randbelow(10**10))
+        timestamp, nonce = str(self._seconds()), str(secrets.randbelow(10**10))
         return [("signature", sign(self.token, timestamp, nonce)), ("timestamp", timestamp), ("nonce", nonce)]
 
     def _deliver(self, method: str, attempt: Try) -> None:
         """Make one request, and hang up after WeChat's 5 seconds, connecting included."""
-        line = Line()
+        clock = self.clock
+        line = Line(clock)
 
         def call() -> None:
             lost = attempt.number in self.faults.drop
-            if line.hung_up.wait(self.faults.delay * self.time_scale) or lost:
+            if (self.faults.delay and line.hung_up.wait(self.faults.delay)) or lost:
                 return
             try:
                 self._post(method, attempt.query, attempt.body, line)
@@ -237,12 +276,11 @@ class FakeWeChat:
                 line.error = f"{type(exc).__name__}: {exc}"
             line.end()
 
-        begun = time.monotonic()
-        threading.Thread(target=call, name="fake-wechat", daemon=True).start()
-        deadline = DEADLINE_SECONDS * self.time_scale
+        begun = clock.now()
+        clock.start(call, "fake-wechat")
         # Not by when this thread wakes up: on a busy machine that may be much later.
-        in_time = line.ended.wait(deadline) and line.ended_at - begun <= deadline
-        attempt.elapsed = (line.ended_at if in_time else time.monotonic()) - begun
+        in_time = line.ended.wait(DEADLINE_SECONDS) and line.ended_at - begun <= DEADLINE_SECONDS
+        attempt.elapsed = (line.ended_at if in_time else clock.now()) - begun
         if not in_time:
             line.hang_up()
             attempt.error = "timeout"

@@ -11,10 +11,10 @@ from html import unescape
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from ..crypto import Cipher
 from ..errors import BadCiphertext
-from ..signature import sign
-from .packets import first, read_elements
+from ..wire.crypto import Cipher
+from ..wire.signature import sign
+from .packets import MAX_DEPTH, depth_of, first, read_elements
 
 MAX_TEXT_BYTES = 2047
 
@@ -154,11 +154,21 @@ def split_links(text: str) -> "list[str | Link]":
     return [part for part in [*parts, text[end:]] if part != ""]
 
 
+def without_links(text: str) -> str:
+    """Return a text as the user reads it; of each link the label."""
+    return "".join(part if isinstance(part, str) else part.label for part in split_links(text))
+
+
 def _link(url: str, label: str) -> Link:
     if not url.startswith("weixin://bizmsgmenu?"):
         return Link(label, url)
     query = dict(pair.partition("=")[::2] for pair in url.partition("?")[2].split("&"))
     return Link(label, url, unquote(query.get("msgmenucontent", "")), unquote(query.get("msgmenuid", "")))
+
+
+def is_chunked(attempt: Try) -> bool:
+    """Whether an answer came in chunks: HTTP/1.0 knows none, WeChat would read their lengths as text."""
+    return "chunked" in attempt.headers.get("transfer-encoding", "").lower()
 
 
 class Judge:
@@ -180,6 +190,7 @@ class Judge:
         """Note every check in *attempt* and return the reply's elements; none for an acknowledgement."""
         self._checks = attempt.checks
         self._say("HTTP 200", attempt.status == 200, f"status {attempt.status}")
+        self._say("Content-Length", not is_chunked(attempt), "sent in chunks, which HTTP/1.0 does not know")
         body = attempt.reply
         if not attempt.good:
             return {}
@@ -207,6 +218,8 @@ class Judge:
             self._say("well-formed XML", False, f"{exc}; begins {body[:60]!r}")
             return None
         self._say("well-formed XML", True)
+        if not self._say("not nested too deep", depth_of(root) <= MAX_DEPTH, f"over {MAX_DEPTH} levels"):
+            return None
         self._say("root <xml>", root.tag == "xml", f"the root is <{root.tag}>")
         return root
 
@@ -250,6 +263,8 @@ class Judge:
             present = isinstance(inner, dict) and bool(inner.get(name))
             self._say(f"{parent}.{name}".lstrip("."), present, "missing or empty")
         if msg_type == "text":
+            literal = "\\n" not in str(reply.get("Content", ""))
+            self._say("line ends", literal, r"a backslash and an n, which users see as that", "harmful")
             size = len(str(reply.get("Content", "")).encode())
             self._say(f"Content <= {MAX_TEXT_BYTES} bytes", size <= MAX_TEXT_BYTES, f"{size} bytes")
         if msg_type == "news":

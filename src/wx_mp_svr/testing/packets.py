@@ -4,25 +4,55 @@ import re
 import threading
 import time
 import xml.etree.ElementTree as ET
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+# Bounded, or thousands of elements that never close would cost the square of their number.
+_CREATE_TIME = re.compile(r"<CreateTime>[^<]{0,64}(?:<!\[CDATA\[[^<]{0,64}\]\]>)?[^<]{0,64}</CreateTime>")
+_MSG_ID = re.compile(r"<MsgId>[^<]{0,64}(?:<!\[CDATA\[[^<]{0,64}\]\]>)?[^<]{0,64}</MsgId>")
+
+MAX_DEPTH = 16
+
 _last_msg_id = 0
-_msg_id_lock = threading.Lock()
+_lock = threading.Lock()
 
 
 def new_msg_id() -> int:
     """Return a MsgId that this process has not used."""
     global _last_msg_id
-    with _msg_id_lock:
+    with _lock:
         _last_msg_id = max(_last_msg_id + 1, time.time_ns() // 1000 * 10)
         return _last_msg_id
 
 
+_seconds: OrderedDict[str, int] = OrderedDict()  # by sender, the last one that was used
+MAX_SENDERS = 10_000
+
+
+def new_second(sender: str, now: int) -> int:
+    """Return a CreateTime for a packet without MsgId: WeChat never gives a sender the same second twice.
+
+    Args:
+        sender: An OpenID.
+        now: Unix seconds.
+    """
+    with _lock:
+        second = max(now, _seconds.get(sender, 0) + 1 if sender in _seconds else now)
+        _seconds[sender] = second
+        _seconds.move_to_end(sender)
+        if len(_seconds) > MAX_SENDERS:
+            _seconds.popitem(last=False)
+        return second
+
+
 def renewed(xml: str) -> str:
     """Return a packet as if it were sent now: otherwise the bot knows it already, or it is too old."""
-    xml = re.sub(r"<CreateTime>.*?</CreateTime>", f"<CreateTime>{int(time.time())}</CreateTime>", xml, count=1)
-    return re.sub(r"<MsgId>.*?</MsgId>", f"<MsgId>{new_msg_id()}</MsgId>", xml, count=1)
+    now = int(time.time())
+    if not first(xml, "MsgId"):
+        now = new_second(first(xml, "FromUserName"), now)
+    xml = _CREATE_TIME.sub(f"<CreateTime>{now}</CreateTime>", xml, count=1)
+    return _MSG_ID.sub(f"<MsgId>{new_msg_id()}</MsgId>", xml, count=1)
 
 
 def write_xml(elements: Mapping[str, Any]) -> str:
@@ -57,11 +87,20 @@ def read_elements(parent: ET.Element) -> dict[str, Any]:
 
 
 def read_xml(xml: str) -> dict[str, Any]:
-    """Return a packet's elements; none where it is not well-formed."""
+    """Return a packet's elements; none where it is not well-formed or nested deeper than `MAX_DEPTH`."""
     try:
-        return read_elements(ET.fromstring(xml))  # noqa: S314 (a developer's own packet, and expat bounds entities)
+        root = ET.fromstring(xml)  # noqa: S314 (a developer's own packet, and expat bounds entities)
     except (ET.ParseError, ValueError):
         return {}
+    return read_elements(root) if depth_of(root) <= MAX_DEPTH else {}
+
+
+def depth_of(root: ET.Element) -> int:
+    """Return how deep elements are nested, counted no further than one level over `MAX_DEPTH`."""
+    depth, level = 0, [root]
+    while level and depth <= MAX_DEPTH:
+        depth, level = depth + 1, [child for element in level for child in element]
+    return depth
 
 
 def first(xml: str, name: str) -> str:

@@ -1,0 +1,171 @@
+"""What the page gets to see: a push, its tries and how its signature came about, as JSON, curl and pytest.
+
+Values in, values out. The Token and the EncodingAESKey never leave this process; where they took part stands `MASK`.
+"""
+
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ...server import WxMpServer
+from ...testing import Result, Try
+from ...testing.judge import split_links
+from ...testing.packets import read_xml
+from ...wire.signature import sign
+from ..answers import try_words
+
+MASK = "******"
+MAX_SHOWN = 64 * 1024
+
+Json = dict[str, Any]
+
+_HEAD = ("ToUserName", "FromUserName", "CreateTime", "MsgType", "MsgId", "Event")
+
+
+def request_view(query: str, body: bytes, token: str) -> Json:
+    """Describe what is posted in every try of a push."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    params, text = dict(pairs), body.decode()
+    stamp = {"timestamp": params.get("timestamp", ""), "nonce": params.get("nonce", "")}
+    signatures = [_trace("signature", params.get("signature", ""), {"Token": token, **stamp})]
+    if "msg_signature" in params:
+        encrypt = read_xml(text).get("Encrypt", "")
+        parts = {"Token": token, **stamp, "Encrypt": encrypt}
+        signatures.append(_trace("msg_signature", params["msg_signature"], parts))
+    return {"query": query, "params": pairs, "body": text, "bytes": len(body), "signatures": signatures}
+
+
+def try_view(attempt: Try, token: str, url: str) -> Json:
+    """Describe one delivery, its times as in WeChat's own seconds; in the words of ``check`` what is wrong with it."""
+    return {
+        "advice": _advice(attempt, url),
+        "number": attempt.number,
+        "started": attempt.started,
+        "elapsed": attempt.elapsed,
+        "status": attempt.status,
+        "headers": attempt.headers,
+        "reply": attempt.reply.decode(errors="replace")[:MAX_SHOWN],
+        "bytes": len(attempt.reply),
+        "xml": attempt.xml[:MAX_SHOWN],
+        "error": attempt.error,
+        "outcome": _outcome(attempt),
+        "checks": [asdict(check) for check in attempt.checks],
+        "signatures": _reply_signatures(attempt, token),
+    }
+
+
+def reply_view(result: Result) -> Json:
+    """Describe what the user gets to see in the end."""
+    parts = [part if isinstance(part, str) else asdict(part) for part in split_links(result.content)]
+    return {"type": result.type, "content": result.content, "parts": parts, "fields": result.fields}
+
+
+def _advice(attempt: Try, url: str) -> str:
+    if attempt.error == "timeout":  # a slow answer comes with the next try; the bot need not be stuck
+        return "5 秒内没有应答，微信挂断了连接。"
+    return "" if attempt.good else "。".join(try_words(attempt, url))
+
+
+def _outcome(attempt: Try) -> str:
+    if attempt.good:
+        return "harmful" if any(check.level == "harmful" for check in attempt.checks) else "answered"
+    return "hung-up" if attempt.error == "timeout" else "error"
+
+
+def _reply_signatures(attempt: Try, token: str) -> list[Json]:
+    fields = read_xml(attempt.reply.decode(errors="replace"))
+    sealed = {name: fields.get(name) for name in ("TimeStamp", "Nonce", "Encrypt")}
+    claimed = fields.get("MsgSignature")
+    if not isinstance(claimed, str) or not all(isinstance(value, str) for value in sealed.values()):
+        return []
+    return [_trace("MsgSignature", claimed, {"Token": token, **sealed})]
+
+
+def _trace(name: str, claimed: str, parts: Mapping[str, Any]) -> Json:
+    """Tell how a signature comes about: sorted, joined, SHA-1."""
+    shown = [[label, _shown(label, value)] for label, value in sorted(parts.items(), key=lambda part: part[1])]
+    digest = sign(*parts.values())
+    joined = "".join(value for _, value in shown)
+    return {"name": name, "claimed": claimed, "parts": shown, "joined": joined, "sha1": digest}
+
+
+def _shown(label: str, value: str) -> str:
+    if label == "Token":
+        return MASK
+    return value if len(value) <= 48 else f"{value[:20]}…{value[-12:]}（{len(value)} 字符）"
+
+
+# -- to take away ----------------------------------------------------------------------------------------------------
+
+
+def as_curl(push: Json, url: str) -> str:
+    """Write the very request as a command for a POSIX shell."""
+    request = push["request"]
+    address = f"{url}{'&' if '?' in url else '?'}{request['query']}"
+    return (
+        "# 时间戳 5 分钟内有效\n"
+        f"curl -sS -i {shlex.quote(address)} \\\n"
+        "  -A 'Mozilla/4.0' -H 'Content-Type: text/xml' \\\n"
+        f"  --data-raw {shlex.quote(request['body'])}\n"
+    )
+
+
+def as_pytest(push: Json, target: Any) -> str:
+    """Write a test that sends the message to the same bot again and expects the same reply. It holds no secret."""
+    fields, reply = push["fields"], push["reply"] or {"type": "", "content": "", "fields": {}}
+    name = re.sub(r"[^A-Za-z0-9]", "_", fields.get("Event") or fields.get("MsgType") or "")
+    module, bot, remark = ("", repr(target), "") if isinstance(target, str) else _whereabouts(target)
+    imports = [f"from {module} import {bot}{remark}"] if module else []
+    if isinstance(target, WxMpServer):
+        wechat = f"{bot}.test_client()"
+    else:
+        imports = ["import os", "", *imports, "from wx_mp_svr.testing import FakeWeChat"]
+        secrets = ("token",) if push["mode"] == "plain" else ("token", "appid", "aes_key")
+        account = "".join(f', {secret}=os.environ["WX_MP_{secret.upper()}"]' for secret in secrets)
+        wechat = f"FakeWeChat({bot}{account}, mode={push['mode']!r})"
+    lines = [
+        *imports,
+        "",
+        "",
+        f"def test_{name.strip('_').lower() or 'push'}():",
+        f"    wechat = {wechat}",
+        f"    result = wechat.{_call(push['xml'], fields)}",
+        *(f"    assert {expectation}" for expectation in _expectations(reply)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _whereabouts(target: Any) -> tuple[str, str, str]:
+    """Return the module that holds *target*, its name there, and what is to be said about them."""
+    for module in list(sys.modules.values()):
+        for name, value in list(getattr(module, "__dict__", {}).items()):
+            if value is target:  # a script's name is that of its file, not __main__
+                spec, file = module.__spec__, getattr(module, "__file__", None)
+                return spec.name if spec else Path(file or "demo").stem, name, ""
+    return "demo", "server", "  # 换成你的模块"
+
+
+def _call(xml: str, fields: Json) -> str:
+    own = {name: value for name, value in fields.items() if name not in _HEAD}
+    msg_type, user = fields.get("MsgType"), fields.get("FromUserName", "")
+    if msg_type == "event" and fields.get("Event"):
+        return f"send_event({fields['Event']!r}, {own!r}, openid={user!r})"
+    if msg_type == "text" and own.keys() == {"Content"}:
+        return f"send_text({own['Content']!r}, openid={user!r})"
+    return f"send_xml(wechat.build({msg_type!r}, {own!r}, openid={user!r}))" if msg_type else f"send_xml({xml!r})"
+
+
+def _expectations(reply: Json) -> list[str]:
+    expected = [f"result.type == {reply['type']!r}"]
+    element = "Articles" if reply["type"] == "news" else str(reply["type"]).capitalize()
+    said, link, _ = reply["content"].partition('<a href="weixin://bizmsgmenu')  # its number is another one next time
+    if reply["type"] in ("text", "fault"):
+        expected.append(f"result.content.startswith({said!r})" if link else f"result.content == {said!r}")
+    elif element in reply["fields"]:
+        expected.append(f"result.fields[{element!r}] == {reply['fields'][element]!r}")
+    return expected

@@ -1,0 +1,160 @@
+"""What a user of the framework writes: handlers by overriding or decorating, and routes by decorating."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar, overload
+
+from ..errors import ConfigError
+from .handlers import NAMES, Handlers
+from .routes import Handler
+
+F = TypeVar("F", bound=Handler)
+
+
+class Hooks:
+    """The handlers and routes of one account; `WxMpServer` is one.
+
+    Routes are asked first, in the order of writing; what no route matches goes to `on_message`, `on_subscribe` or
+    `on_event`.
+
+    Raises:
+        ConfigError: Of two handlers for the same only one could answer, a route could never match, or a handler cannot be
+            called with what it will get; the message names the line.
+    """
+
+    def __init__(self) -> None:
+        self._handlers = Handlers()
+        for name in NAMES:
+            method = getattr(self, name)
+            if getattr(type(self), name) is not getattr(Hooks, name):
+                self._handlers.give(name, method)
+                setattr(self, name, partial(self._taken, name, method))  # so that decorating is noticed here, too
+
+    def on_message(self, req: Any, /) -> Any:
+        """Answer a message: override it, or use it as a decorator. The default acknowledges."""
+        return self._default("on_message", req)
+
+    def on_subscribe(self, event: Any, /) -> Any:
+        """Answer a new follower: override it, or use it as a decorator. The default is `on_event`."""
+        return self._default("on_subscribe", event)
+
+    def on_event(self, event: Any, /) -> Any:
+        """Hear all other events: override it, or use it as a decorator. The default acknowledges."""
+        return self._default("on_event", event)
+
+    # With two arguments; only this signature lets a subclass name and type them as it likes.
+    def on_error(self, *args: Any, **kwargs: Any) -> Any:
+        """Say what the user gets when a handler raised (exc, req): override it, or use it as a decorator."""
+        return self._default("on_error", args[0])
+
+    def on_late_reply(self, *args: Any, **kwargs: Any) -> Any:
+        """Hear of an answer (req, reply) that came after WeChat's last try: override it, or use it as a decorator."""
+        return self._default("on_late_reply", args[0])
+
+    def _taken(self, name: str, method: Handler, given: Any, *rest: Any) -> Any:
+        return self._default(name, given) if callable(given) else method(given, *rest)
+
+    def _default(self, name: str, given: Any) -> Any:
+        if callable(given):  # no message is callable: this is the decorator
+            self._handlers.give(name, given)
+            return given
+        return None
+
+    @overload
+    def text(self, handler: F, /) -> F: ...
+    @overload
+    def text(self, *words: "str | re.Pattern[str]") -> Callable[[F], F]: ...
+    def text(self, *words: Any) -> Any:
+        """Answer certain texts.
+
+        Like this::
+
+            @server.text("帮助", "?")
+            def help(req): ...
+
+            @server.text(re.compile(r"天气(?P<city>.+)"))
+            def weather(req, city): ...
+
+        Args:
+            words: What the text must be, without the white space around it; of a compiled pattern, how it must begin
+                (`re.Pattern.match`). Named groups become keyword arguments, None where they took no part. Without any
+                words, as in ``@server.text``: all texts.
+        """
+        if words and callable(words[0]):
+            return self._kind(words[0], "text")
+
+        def route(handler: F) -> F:
+            self._handlers.routes.text(words, handler)
+            return handler
+
+        return route if words else lambda handler: self._kind(handler, "text")
+
+    def image(self, handler: F) -> F:
+        """Answer images: ``@server.image``."""
+        return self._kind(handler, "image")
+
+    def voice(self, handler: F) -> F:
+        """Answer voice messages: ``@server.voice``."""
+        return self._kind(handler, "voice")
+
+    def video(self, handler: F) -> F:
+        """Answer videos, the short ones (小视频), too: ``@server.video``."""
+        return self._kind(handler, "video", "shortvideo")
+
+    def location(self, handler: F) -> F:
+        """Answer locations that users send: ``@server.location``. What WeChat reports by itself is the event LOCATION."""
+        return self._kind(handler, "location")
+
+    def link(self, handler: F) -> F:
+        """Answer links: ``@server.link``."""
+        return self._kind(handler, "link")
+
+    def _kind(self, handler: F, *kinds: str) -> F:
+        self._handlers.routes.kind(kinds, handler)
+        return handler
+
+    def event(self, name: str, *, key: str | None = None) -> Callable[[F], F]:
+        """Answer an event.
+
+        Like this::
+
+            @server.event("CLICK", key="V1001")
+            def today(event): ...
+
+        Args:
+            name: WeChat's, in upper or lower case; see the table of events in the README.
+            key: Its EventKey: of a menu, say, or of a QR code (``qrscene_...`` on subscribe). Without it: any.
+        """
+        if not isinstance(name, str) or not isinstance(key, str | None):
+            raise ConfigError('an event route is written like @server.event("CLICK", key="V1001")')
+
+        def route(handler: F) -> F:
+            self._handlers.routes.event(name, key, handler)
+            return handler
+
+        return route
+
+    def scan(self, scene: str | int) -> Callable[[F], F]:
+        """Answer who scans a QR code with a scene, whether they follow now or already did.
+
+        Like this::
+
+            @server.scan("123")
+            def from_poster(event): ...
+
+        Args:
+            scene: The number or the text that the QR code was made with, whole.
+        """
+        if isinstance(scene, bool) or not isinstance(scene, str | int) or scene == "":
+            raise ConfigError(
+                f'a scene is a number or a text, like @server.scan("123"), not {scene!r}: it is compared as a whole; for '
+                'patterns use @server.event("subscribe") and @server.event("SCAN") / 场景值须为数字或文本'
+            )
+
+        def route(handler: F) -> F:
+            self._handlers.routes.event("subscribe", f"qrscene_{scene}", handler)
+            self._handlers.routes.event("SCAN", str(scene), handler)
+            return handler
+
+        return route

@@ -1,0 +1,248 @@
+"""The ledger's verbs, and for each the race that it settles. `test_interleavings` tries every order of two actors."""
+
+import pytest
+
+from wx_mp_svr.clock import REAL
+from wx_mp_svr.delivery.ledger import Claim, Ledger, Page, Standing, page_key
+from wx_mp_svr.store.memory import MemoryStore
+
+PUSH, USER, HOUR = "p:1:abc", "u:def", 3600.0
+PAGE = Page("<xml/>", 5, True)
+MESSAGE = {"MsgType": "text", "Content": "hi"}
+
+
+class Hands:
+    """A clock whose hands a test turns."""
+
+    def __init__(self):
+        self.time = 0.0
+
+    def now(self):
+        return self.time
+
+
+@pytest.fixture
+def hands():
+    return Hands()
+
+
+@pytest.fixture
+def store(hands):
+    return MemoryStore(clock=hands.now)
+
+
+@pytest.fixture
+def ledger(store, hands):
+    return Ledger(store, hands, keep_seconds=600, keep_answers=24 * HOUR)
+
+
+def another(store):
+    """The ledger of another process."""
+    return Ledger(store, REAL, keep_seconds=600, keep_answers=24 * HOUR)
+
+
+def alive(_):
+    return False
+
+
+def dead(_):
+    return True
+
+
+# -- runs ------------------------------------------------------------------------------------------------------------
+
+
+def test_of_two_copies_of_a_push_one_claims_it(ledger, store):
+    assert [ledger.claim(PUSH, 1, "a"), another(store).claim(PUSH, 1, "b")] == [True, False]
+    assert ledger.look(PUSH, 1) == Standing(None, Claim(1, "a"))
+
+
+def test_the_latest_run_is_the_one_that_counts(ledger):
+    for number, owner in enumerate("abc", 1):
+        assert ledger.claim(PUSH, number, owner)
+    assert ledger.look(PUSH, 1).claim == Claim(3, "c")
+
+
+def test_a_push_that_nobody_has_claimed_has_no_run(ledger):
+    assert ledger.look(PUSH, 1) == Standing(None, Claim())
+
+
+def test_a_queued_run_belongs_to_the_worker_that_starts_it_first(ledger):
+    """The queue may deliver it twice."""
+    ledger.claim(PUSH, 1, "queue")
+    assert [ledger.start(PUSH, 1, worker, alive) for worker in ("a", "b")] == [True, False]
+    assert ledger.look(PUSH, 1).claim == Claim(1, "a")
+
+
+def test_a_job_that_comes_again_after_its_worker_died_is_run_by_one(ledger):
+    """`started` binds only while its process lives."""
+    ledger.claim(PUSH, 1, "queue")
+    assert ledger.start(PUSH, 1, "a", alive)
+    assert [ledger.start(PUSH, 1, worker, lambda name: name == "a") for worker in ("b", "c")] == [True, False]
+    assert ledger.look(PUSH, 1).claim == Claim(1, "b")
+
+
+@pytest.mark.parametrize("done", ["page", "next run"])
+def test_a_job_that_is_over_or_was_taken_over_is_left_alone(ledger, done):
+    ledger.claim(PUSH, 1, "queue")
+    if done == "page":
+        ledger.write_page(PUSH, 1, PAGE, behind_link=False)
+    else:
+        ledger.claim(PUSH, 2, "somebody")
+    assert not ledger.start(PUSH, 1, "a", dead)
+
+
+def test_a_job_of_another_store_is_told(ledger, caplog):
+    """The worker and the server were given different settings: without a line nobody would find out."""
+    assert ledger.start(PUSH, 1, "a", alive)
+    assert "is WX_MP_STORE the same" in caplog.text
+
+
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_a_claim_that_the_store_forgot_is_written_again(ledger, store, all_of_them):
+    """Each second, or a push of a running handler would be run a second time."""
+    ledger.claim(PUSH, 1, "a")
+    ledger.claim(PUSH, 2, "b")
+    store.delete(f"2:{PUSH}:run:1", f"2:{PUSH}:run:2")
+    ledger.renew([(PUSH, 2)], "b", all_of_them=all_of_them)
+    assert ledger.look(PUSH, 1).claim == Claim(2, "b")
+    assert not ledger.claim(PUSH, 2, "c")
+
+
+def test_a_long_run_does_not_outlive_its_claim(ledger, hands):
+    ledger.claim(PUSH, 1, "a")
+    hands.time = 599
+    ledger.renew([(PUSH, 1)], "a", all_of_them=False)
+    hands.time = 601
+    assert ledger.look(PUSH, 1).claim == Claim()
+    ledger.claim(PUSH, 1, "a")
+    hands.time = 1200
+    ledger.renew([(PUSH, 1)], "a", all_of_them=True)
+    hands.time = 1799
+    assert ledger.look(PUSH, 1).claim == Claim(1, "a")
+
+
+def test_copies_are_counted(ledger, store):
+    assert [ledger.count_try(PUSH), another(store).count_try(PUSH)] == [1, 2]
+
+
+# -- pages -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_that_was_written_first_stands(ledger, store):
+    """A run and a last try elsewhere may cut the same page at two places; all copies get the same."""
+    mine, other = Page("mine"), Page("other", 3, True)
+    assert another(store).write_page(PUSH, 1, other, behind_link=True) is other
+    assert ledger.write_page(PUSH, 1, mine, behind_link=True) == other
+    assert ledger.page(PUSH, 1) == other
+
+
+@pytest.mark.parametrize(
+    ("number", "page", "behind_link", "kept"),
+    [
+        (1, Page("x"), False, 600),  # nobody but WeChat asks for it
+        (1, Page("x"), True, 24 * HOUR),
+        (1, Page("x", 1, True), False, 24 * HOUR),  # its link leads to the next
+        (2, Page("x"), False, 24 * HOUR),
+    ],
+)
+def test_a_page_is_kept_as_long_as_somebody_may_ask_for_it(ledger, hands, number, page, behind_link, kept):
+    ledger.write_page(PUSH, number, page, behind_link=behind_link)
+    hands.time = kept - 1
+    assert ledger.page(PUSH, number) == page
+    hands.time = kept + 1
+    assert ledger.page(PUSH, number) is None
+
+
+def test_a_page_that_was_promised_while_it_was_written_is_kept_longer(ledger, hands):
+    ledger.write_page(PUSH, 1, PAGE._replace(more=False), behind_link=False)
+    ledger.keep_page(PUSH, 1, PAGE._replace(more=False))
+    hands.time = 23 * HOUR
+    assert ledger.page(PUSH, 1) == PAGE._replace(more=False)
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["text", 5, {"xml": "x"}, ["x"], ["x", "y", True], [1, 2, False], ["x", 1, True, 4]]
+)
+def test_b138_what_another_program_wrote_counts_as_missing(ledger, store, nonsense):
+    store.set(page_key(PUSH, 1), nonsense, 60)
+    for name in ("promise", "part", "number"):
+        store.set(f"2:{PUSH}:{name}", nonsense if nonsense != 5 else "5", 60)
+    assert ledger.page(PUSH, 1) is None
+    assert ledger.promised(PUSH) is None
+    assert ledger.part(PUSH, 1) == ""
+    assert isinstance(ledger.number_of(PUSH, USER), int)
+
+
+def test_a_part_is_that_of_its_page(ledger):
+    ledger.write_part(PUSH, 2, "half")
+    assert [ledger.part(PUSH, page) for page in (1, 2, 3)] == ["", "half", ""]
+
+
+# -- promises --------------------------------------------------------------------------------------------------------
+
+
+def test_a_promise_holds_the_number_and_what_was_asked(ledger, store):
+    number = ledger.promise(PUSH, USER, MESSAGE)
+    assert another(store).promised(PUSH) == (number, MESSAGE)
+    assert another(store).find(USER, number) == PUSH
+    assert ledger.promised("p:2:other") is None
+
+
+def test_an_answer_has_one_number_whoever_asks(ledger, store):
+    assert {ledger.number_of(PUSH, USER), another(store).number_of(PUSH, USER), ledger.promise(PUSH, USER, {})} == {1}
+    assert ledger.number_of("p:2:other", USER) == 2
+
+
+def test_a_number_leads_only_its_own_user_to_the_answer(ledger):
+    ledger.number_of(PUSH, USER)
+    assert ledger.find("u:stranger", 1) is None
+
+
+def test_a_number_leads_to_one_answer_as_long_as_that_is_kept(ledger, hands):
+    """The count ends a day after the first number, which is sooner than a day after the last one."""
+    numbers = [ledger.number_of(f"morning {n}", USER) for n in range(3)]
+    hands.time = 23 * HOUR
+    numbers.append(ledger.number_of("evening", USER))
+    hands.time = 24.5 * HOUR
+    numbers += [ledger.number_of(f"next day {n}", USER) for n in range(4)]
+    assert numbers == [1, 2, 3, 4, 1, 2, 3, 5]
+    assert ledger.find(USER, 4) == "evening"
+    assert ledger.number_of("evening", USER) == 4
+
+
+def test_an_offer_is_mentioned_once(ledger, store):
+    """Two replies of one user may leave at the same moment."""
+    ledger.offer(USER, 1)
+    other = another(store)
+    assert (ledger.offered(USER), other.offered(USER)) == (1, 1)
+    assert [ledger.take_offer(USER, 1), other.take_offer(USER, 1)] == [True, False]
+    assert ledger.offered(USER) is None
+
+
+def test_what_was_fetched_is_not_mentioned(ledger):
+    """Whether the tap comes before the answer is offered or after."""
+    assert ledger.take(USER, 1)
+    ledger.offer(USER, 1)
+    assert not ledger.take_offer(USER, 1)
+
+
+def test_an_offer_of_another_process_is_found_within_a_second(ledger, store, hands):
+    """And that of this one at once: no reply asks the store for what is rare."""
+    assert ledger.offered(USER) is None
+    another(store).offer(USER, 1)
+    assert ledger.offered(USER) is None
+    hands.time = 1.0
+    assert ledger.offered(USER) == 1
+
+
+# -- the house -------------------------------------------------------------------------------------------------------
+
+
+def test_what_one_process_knows_of_the_house_others_find(ledger, store):
+    assert ledger.house() == (None, None)
+    ledger.turned(12.5)
+    ledger.tell_normal(0.25)
+    assert another(store).house() == (12.5, 0.25)
+    store.set("2:turned", "yesterday", 60)
+    assert another(store).house() == (None, 0.25)

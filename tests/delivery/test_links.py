@@ -1,0 +1,58 @@
+"""Links behind which answers wait: what counts as a tap on one."""
+
+import pytest
+
+from wx_mp_svr.config import load
+from wx_mp_svr.delivery.links import Links, Tap, mark_of
+from wx_mp_svr.errors import ConfigError
+from wx_mp_svr.req_msg import EventReqMsg, TextReqMsg
+from wx_mp_svr.testing.judge import split_links
+
+LINKS = Links("查看回复")
+PUSH = "p:1700000000:0123456789abcdef"
+
+
+def said(content, menu_id=""):
+    return TextReqMsg(to_user_name="gh_1", from_user_name="o1", content=content, bizmsgmenuid=menu_id)
+
+
+@pytest.mark.parametrize(
+    ("req", "tap"),
+    [
+        (said("查看回复1"), Tap(1, 1)),
+        (said(" 查看回复 12-3\n"), Tap(12, 3)),
+        (said("whatever", "wxmp-2-1-abcdef"), Tap(2, 1, "abcdef")),
+        (said("whatever", "wxmp-2-10-000000"), Tap(2, 10, "000000")),
+        (said("查看回复1", "101"), None),  # the bot's own menu, whatever its words
+        (said("查看回复1", "wxmp-1"), None),
+        (said("查看回复"), None),
+        (said("查看回复１"), None),
+        (said("查看回复1-0"), None),  # pages are counted from 1
+        (said("查看回复1-02"), None),
+        (said("whatever", "wxmp-1-0-abcdef"), None),
+        (said("whatever", "wxmp-1-00-abcdef"), None),
+        (said("whatever", "wxmp-1-1-ABCDEF"), None),
+        (EventReqMsg(event="查看回复1"), None),
+    ],
+)
+def test_a_tap_is_what_a_link_of_ours_would_send_and_nothing_else(req, tap):
+    """All else is an ordinary text, which the handler gets."""
+    assert LINKS.read(req) == tap
+
+
+@pytest.mark.parametrize(("number", "page"), [(1, 1), (12, 3)])
+def test_a_tap_on_a_link_asks_for_its_answer_and_no_other(number, page):
+    """A number may be given anew after the store has forgotten it; the digits of the push tell."""
+    (link,) = split_links(LINKS.write(PUSH, number, page, "查看"))
+    tap = LINKS.read(said(link.words, link.menu_id))
+    assert tap == Tap(number, page, mark_of(PUSH))
+    assert tap.fits(PUSH)
+    assert not tap.fits(PUSH[:-1] + "0")
+    assert LINKS.read(said(link.words)).fits(PUSH)  # test accounts leave the id out
+
+
+@pytest.mark.parametrize("words", ["", " "])
+def test_a_tap_needs_words(words):
+    """Else every number that a user sends would be one."""
+    with pytest.raises(ConfigError, match="WX_MP_FETCH_WORDS must not be empty"):
+        load({"token": "LinksToken", "fetch_words": words}, {}, {})

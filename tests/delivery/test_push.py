@@ -1,0 +1,71 @@
+"""Which push is which: all copies of one have one key, and no other push has it."""
+
+import pytest
+
+from wx_mp_svr.delivery.push import push_key, user_key
+from wx_mp_svr.messages import read_msg
+
+TEXT = {
+    "ToUserName": "gh_1",
+    "FromUserName": "o1",
+    "CreateTime": "1700000000",
+    "MsgType": "text",
+    "Content": "你好",
+    "MsgId": "1",
+}
+IMAGE = {**TEXT, "MsgType": "image", "PicUrl": "http://a", "MediaId": "m"}
+EVENT = {**TEXT, "MsgType": "event", "Event": "CLICK", "EventKey": "k"}
+del EVENT["MsgId"]
+CARD = {**EVENT, "Event": "user_get_card", "UserCardCode": "7"}
+PUBLISHED = {**EVENT, "Event": "PUBLISHJOBFINISH", "PublishEventInfo": {"publish_id": "5"}}
+
+
+def key_of(fields, xml=b"<xml/>"):
+    return push_key(read_msg(fields), xml)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (TEXT, {**TEXT, "MsgId": "2"}),
+        (TEXT, {**TEXT, "Content": "edited"}),  # a saved packet, tried with another text
+        (TEXT, {**TEXT, "FromUserName": "o2"}),  # users share ids
+        (TEXT, {**TEXT, "ToUserName": "gh_2"}),
+        (TEXT, {**TEXT, "CreateTime": "1700000001"}),
+        (TEXT, {**TEXT, "CreateTime": "xxxx"}),
+        (EVENT, {**EVENT, "EventKey": "other"}),
+        (EVENT, {**EVENT, "Event": "VIEW"}),
+        (EVENT, {**TEXT, "CreateTime": EVENT["CreateTime"]}),  # an event and a text in one second
+        (CARD, {**CARD, "UserCardCode": "8"}),  # two cards in one second
+        (PUBLISHED, {**PUBLISHED, "PublishEventInfo": {"publish_id": "6"}}),
+        ({**EVENT, "MsgID": "1"}, {**EVENT, "MsgID": "2"}),
+        ({**EVENT, "trace_id": "a"}, {**EVENT, "trace_id": "b"}),
+    ],
+)
+def test_two_pushes_have_two_keys(one, other):
+    assert key_of(one) != key_of(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (TEXT, dict(reversed(TEXT.items()))),
+        (IMAGE, {**IMAGE, "PicUrl": "http://b"}),  # MsgId says it is the same
+        (EVENT, {**EVENT, "Event": "click"}),
+    ],
+)
+def test_copies_of_a_push_have_one_key(one, other):
+    assert key_of(one) == key_of(other)
+
+
+def test_a_message_without_msg_id_is_known_by_its_packet():
+    nameless = {name: value for name, value in TEXT.items() if name != "MsgId"}
+    assert key_of(nameless, b"a") != key_of(nameless, b"b")
+    assert key_of(nameless, b"a") == key_of(nameless, b"a")
+
+
+def test_a_user_is_one_of_one_account():
+    """The same OpenID at another account is somebody else; no separator can be moved from one part to the other."""
+    keys = {user_key(read_msg({**TEXT, **who})) for who in ({}, {"FromUserName": "o2"}, {"ToUserName": "gh_2"})}
+    keys.add(user_key(read_msg({**TEXT, "ToUserName": "gh_1', 'o", "FromUserName": "1"})))
+    assert len(keys) == 4

@@ -1,0 +1,77 @@
+"""Files that are handed to a command are refused before anything is pushed, with line and reason."""
+
+import json
+
+import pytest
+
+from wx_mp_svr.desk.files import FileError, packet, talk
+
+GOOD = "<xml><MsgType>text</MsgType><Content>你好</Content></xml>"
+TALK = {"pushes": [{"xml": GOOD}]}
+
+
+def refused_by(read, file, text):
+    """What is said of a file with that text."""
+    file.write_text(text, "utf-8")
+    with pytest.raises(FileError) as caught:
+        read(str(file))
+    return str(caught.value)
+
+
+PACKETS = [
+    ("<xml>\n<A>1</B>\n</xml>", "第 2 行：开始和结束的标签对不上"),
+    ("\n\n<xml>\n<A>1</B></xml>", "第 4 行：开始和结束的标签对不上"),
+    ("<xml>\n<A>1</A>\n", "第 2 行：没有写完"),
+    ("", "第 1 行：没有写完（或者是空的）"),
+    ("<xml>\n<A>a & b</A></xml>", "第 2 行：有 XML 里不能这样写的字符：& 要写成 &amp;"),
+    ("<xml><A>&nbsp;</A></xml>", "没有这个实体"),
+    ("<xml/>\n<xml/>", "</xml> 后面还有内容"),
+    ("<xml><A><![CDATA[x</A></xml>", "CDATA 没有结束"),
+    ("<a>" * 20 + "</a>" * 20, "嵌套超过 16 层"),
+    ("<xml><A>\x01</A></xml>", "有 XML 里不能这样写的字符"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), PACKETS)
+def test_a_packet_that_is_not_well_formed(text, words, tmp_path):
+    file = tmp_path / "packet.xml"
+    said = refused_by(packet, file, text)
+    assert words in said
+    assert str(file) in said
+
+
+TALKS = [
+    ('{"pushes": [\n{"xml": "<xml/>"},\n]}', "第 3 行：不是 XML，也不是合格的 JSON"),
+    ("你好", "第 1 行：不是 XML，也不是合格的 JSON"),
+    ("[]", "没有会话"),
+    ('{"pushes": []}', "没有会话"),
+    ('{"pushes": [{"xml": 1}]}', "没有会话"),
+    (json.dumps({"pushes": [{"xml": GOOD}, {"xml": "<xml><A></xml>"}]}), "第 2 次推送 第 1 行：开始和结束的标签对不上"),
+    ("<xml>", "第 1 行：没有写完"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), TALKS)
+def test_a_talk_that_is_none(text, words, tmp_path):
+    assert words in refused_by(talk, tmp_path / "talk.json", text)
+
+
+def test_what_is_no_text_or_not_there(tmp_path):
+    file = tmp_path / "packet.xml"
+    file.write_bytes("<xml>\n<A>好</A></xml>".encode("gbk"))
+    with pytest.raises(FileError, match="不是 UTF-8 文件（第 2 行）"):
+        packet(str(file))
+    with pytest.raises(FileError, match="读不了"):
+        packet(str(tmp_path))
+    with pytest.raises(FileError, match="No such file"):
+        talk(str(tmp_path / "nothing"))
+
+
+def test_what_is_right_is_taken(tmp_path):
+    """Also with a BOM and blanks around it."""
+    file = tmp_path / "packet.xml"
+    file.write_text(f"\ufeff\n{GOOD}\n", "utf-8")
+    assert GOOD in packet(str(file))
+    assert talk(str(file)) == (None, [{"xml": GOOD}])
+    file.write_text(json.dumps(TALK), "utf-8")
+    assert talk(str(file)) == (TALK, TALK["pushes"])

@@ -1,0 +1,234 @@
+"""Where handlers run: threads that cannot be had, tasks that break, and what is at work while the process ends."""
+
+import gc
+import subprocess
+import sys
+import threading
+
+import pytest
+import servers
+from waiting import until
+
+from wx_mp_svr import WxMpServer
+from wx_mp_svr.clock import REAL
+from wx_mp_svr.handling.workers import Loop, Pool, in_thread
+from wx_mp_svr.store.memory import MemoryStore
+from wx_mp_svr.testing import FakeWeChat
+
+TOKEN = "WorkersToken"
+
+
+@pytest.fixture
+def no_thread_once(monkeypatch):
+    """Give a function that lets the next thread of a name be refused, as a system does that is short of memory."""
+    start, names = threading.Thread.start, set()
+
+    def start_or_raise(thread):
+        if thread.name in names:
+            names.remove(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_raise)
+    yield names.add
+    gc.collect()  # what was begun in vain is closed: here a warning is an error
+
+
+def quick(req):
+    return "在"
+
+
+async def quick_async(req):
+    return "在"
+
+
+# -- threads that cannot be had --------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_could_not_start_takes_no_place(no_thread_once):
+    workers, done = Pool(1, 1, REAL), threading.Event()
+    no_thread_once("wx-mp-worker")
+    with pytest.raises(RuntimeError, match="new thread"):
+        workers.submit(done.set)
+    assert workers.submit(done.set)
+    assert done.wait(10)
+
+
+def test_a_loop_that_could_not_start_is_started_by_the_next_one(no_thread_once):
+    loop, done = Loop(REAL), threading.Event()
+
+    async def work():
+        done.set()
+
+    no_thread_once("wx-mp-loop")
+    with pytest.raises(RuntimeError, match="new thread"):
+        loop.submit(work)
+    loop.submit(work)
+    assert done.wait(10)
+    assert loop.run(quick_async(None)) == "在"
+
+
+def test_a_full_pool_takes_no_more():
+    pool, gate = Pool(1, 1, REAL), threading.Event()
+    assert [pool.submit(lambda: gate.wait(10)) for _ in range(3)] == [True, True, False]
+    assert pool.queued == 1
+    gate.set()
+
+
+def test_who_asks_in_the_loop_is_inside_it():
+    """By its own thread: with gevent, asyncio would take every greenlet for it."""
+    loop = Loop(REAL)
+
+    async def ask():
+        return loop.inside(), await loop.aside(loop.inside)
+
+    assert (loop.run(ask()), loop.inside()) == ((True, False), False)
+
+
+def test_what_is_done_aside_may_raise():
+    loop = Loop(REAL)
+
+    async def fail():
+        await loop.aside(int, "x")
+
+    with pytest.raises(ValueError, match="invalid literal"):
+        loop.run(fail())
+
+
+@pytest.mark.parametrize(
+    ("handler", "hooks", "thread"),
+    [
+        (quick, (), "wx-mp-worker"),
+        (quick_async, (), "wx-mp-loop"),
+        (quick, (), "wx-mp-alive"),
+        (quick_async, ("on_late_reply",), "wx-mp-aside"),
+    ],
+)
+def test_a_thread_that_cannot_be_had_costs_one_answer_at_most(handler, hooks, thread, no_thread_once):
+    """The user gets the error text, if not the answer; whoever comes next an answer, and no run stays behind."""
+    server = WxMpServer(token=TOKEN, store="memory:", on_message=handler, **dict.fromkeys(hooks, lambda *args: None))
+    wechat = server.test_client(time_scale=0.1, max_jobs=1)
+    no_thread_once(thread)
+    results = [wechat.send_text("在吗") for _ in range(3)]
+    assert results[0].content in (server.settings.error_text, "在")
+    assert [result.content for result in results[1:]] == ["在", "在"]
+    assert [len(result.tries) for result in results] == [1, 1, 1]
+    assert server.stats()["running"] == 0
+
+
+# -- tasks that break ------------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_raises_costs_no_thread(caplog):
+    """There would be one fewer for ever."""
+    workers, done = Pool(1, 2, REAL), threading.Event()
+
+    def broken():
+        raise SystemExit("a bug")
+
+    assert workers.submit(broken)
+    assert workers.submit(done.set)
+    assert done.wait(10)
+    assert "a bug of wx-mp-svr" in caplog.text
+
+
+def test_what_goes_on_in_a_thread_tells_how_it_ended():
+    assert in_thread(lambda: threading.current_thread().name, "own").result(10) == "own"
+    with pytest.raises(ZeroDivisionError):
+        in_thread(lambda: 1 / 0, "own").result(10)
+
+
+# -- while the process ends ------------------------------------------------------------------------------------------
+
+# The packet is pushed by the process itself, which ends as soon as the handler has begun.
+ENDING = """
+import asyncio, sys, threading
+from wx_mp_svr import WxMpServer
+from wx_mp_svr.testing import FakeWeChat
+
+token, store, hook, xml = sys.argv[1:]
+begun = threading.Event()
+
+async def slow(req):
+    begun.set()
+    await asyncio.sleep(0.5)
+    return "到底"
+
+server = WxMpServer(token=token, store=store, grace=100, on_message=slow, **{hook: lambda *args: None})
+threading.Thread(target=FakeWeChat(server, token=token).send_xml, args=(xml,), daemon=True).start()
+sys.exit(not begun.wait(20))
+"""
+
+
+@pytest.mark.parametrize("hook", ["on_event", "on_late_reply", "on_error"])
+def test_an_async_handler_may_end_while_its_process_does(hook, tmp_path):
+    """With hooks that may block it ends in a thread; one of an executor could not be had any more, and all would wait."""
+    store = f"sqlite:{tmp_path / 'ending.db'}"
+    elsewhere = FakeWeChat(WxMpServer(token=TOKEN, store=store, on_message=lambda req: "noch einmal"), token=TOKEN)
+    xml = elsewhere.build("text", {"Content": "x", "MsgId": 1})
+    command = [sys.executable, "-c", ENDING, TOKEN, store, hook, xml]
+    done = subprocess.run(command, env=servers.environment(tmp_path, {}), cwd=tmp_path, capture_output=True, timeout=30)
+    assert done.returncode == 0, done.stderr.decode()
+    assert elsewhere.send_xml(xml).content == "到底"  # a retry gets it from the store
+
+
+# -- one who blocks the loop -------------------------------------------------------------------------------------------
+
+
+def test_who_blocks_the_loop_is_named_with_file_and_line(caplog):
+    """All other handlers wait for it, without a word before; here until the word has been said."""
+
+    async def blocks(req):
+        helper()
+        return "fertig"
+
+    def helper():
+        until(lambda: "卡住了事件循环" in caplog.text)
+
+    wechat = WxMpServer(token=TOKEN, store="memory:", on_message=blocks).test_client()
+    assert wechat.send_text("x").content == "fertig"
+    (line,) = [record.getMessage() for record in caplog.records if "卡住了事件循环" in record.getMessage()]
+    assert line.startswith(f"blocks ({__file__}:{blocks.__code__.co_firstlineno + 1}) has blocked the event loop for ")
+
+
+@pytest.mark.parametrize("store", ["memory:", "sqlite:{}/a.db"])
+def test_who_waits_as_one_should_is_accused_of_nothing(store, caplog, tmp_path):
+    """Nor is the store, which is never asked in the loop's thread."""
+    threads = set()
+
+    class Noted(MemoryStore):
+        def _note(self):
+            threads.add(threading.current_thread().name)
+
+        def get(self, key):
+            self._note()
+            return super().get(key)
+
+        def set(self, *args):
+            self._note()
+            super().set(*args)
+
+        def add(self, *args):
+            self._note()
+            return super().add(*args)
+
+        def delete(self, *keys):
+            self._note()
+            super().delete(*keys)
+
+    async def patient(req):
+        for _ in range(40):
+            await wechat.sleep(0.3)
+            yield "一句话。" * 40
+        async with req.session as session:
+            session["n"] = 1
+
+    given = Noted() if store == "memory:" else store.format(tmp_path)
+    server = WxMpServer(token=TOKEN, store=given, on_message=patient)
+    wechat = server.test_client(store=given)
+    result = wechat.send_text("x")
+    while result.links:
+        result = wechat.tap(result)
+    wechat.sleep(3)
+    assert "卡住了事件循环" not in caplog.text
+    assert "wx-mp-loop" not in threads

@@ -1,0 +1,233 @@
+"""One thread at a time: who runs next is drawn from a seed, and time jumps to the next deadline when everybody waits.
+
+The baton changes hands only in a clock and in the verbs of a store, so that a seed replays exactly. A `Stage` has the
+threads; each process lives by a `BatonClock` of its own on it, and dies with all threads that this clock has started.
+"""
+
+import heapq
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from wx_mp_svr.clock import Clock, Signal
+
+EPOCH = 1_700_000_000.0
+
+
+class StuckError(AssertionError):
+    """Everybody waits, and nobody ever comes."""
+
+
+class Actor:
+    """One thread on the stage."""
+
+    def __init__(self, number: int, name: str, clock: "BatonClock | None") -> None:
+        self.number = number
+        self.name = name
+        self.clock = clock
+        self.gate = threading.Semaphore(0)
+        self.rest = 0  # which of its rests it is in; an older deadline does not wake it
+
+
+class Stage:
+    """All threads of one schedule.
+
+    Args:
+        seed: Whence all choices come.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.time = 0.0
+        self.story: list[str] = []
+        self._ready: list[Actor] = []
+        self._deadlines: list[tuple[float, int, Actor, int]] = []
+        self._order = 0
+        self._actors = 0
+        self._mine = threading.local()
+        self._foreground = 0
+        self._over = threading.Event()
+        self.failure: BaseException | None = None
+
+    def tell(self, line: str) -> None:
+        """Add a line to the story."""
+        self.story.append(f"{self.time:9.3f}  {line}")
+
+    @property
+    def me(self) -> Actor:
+        actor: Actor = self._mine.actor
+        return actor
+
+    def start(self, call: Callable[[], object], name: str, clock: "BatonClock | None", *, foreground: bool) -> None:
+        """Put one more thread on the stage; it runs when it is drawn."""
+        self._actors += 1
+        actor = Actor(self._actors, name, clock)
+        self._foreground += foreground
+
+        def run() -> None:
+            self._mine.actor = actor
+            actor.gate.acquire()
+            try:
+                call()
+            except BaseException as exc:  # a bug of the simulation or of what it simulates
+                self.failure = self.failure or exc
+                self._over.set()
+            self._foreground -= foreground
+            self._hand_over()
+
+        threading.Thread(target=run, name=name, daemon=True).start()
+        self._ready.append(actor)
+
+    def run(self) -> None:
+        """Play until everybody in the foreground has come to an end."""
+        self._hand_over()
+        if not self._over.wait(60):
+            raise StuckError("the schedule does not end")
+        if self.failure is not None:
+            raise self.failure
+
+    def switch(self) -> None:
+        """Let somebody else run, perhaps."""
+        me = self.me
+        self._ready.append(me)
+        self._hand_over()
+        me.gate.acquire()
+
+    def rest(self, deadline: float | None) -> None:
+        """Wait until woken, or until *deadline*."""
+        me = self.me
+        me.rest += 1
+        if deadline is not None:
+            self._order += 1
+            heapq.heappush(self._deadlines, (deadline, self._order, me, me.rest))
+        self._hand_over()
+        me.gate.acquire()
+
+    def wake(self, actor: Actor) -> None:
+        """Let one who rests run again."""
+        actor.rest += 1
+        if actor.clock is None or not actor.clock.dead:
+            self._ready.append(actor)
+
+    def kill(self, clock: "BatonClock") -> None:
+        """End a process: none of its threads is ever drawn again."""
+        clock.dead = True
+        self._ready = [actor for actor in self._ready if actor.clock is not clock]
+
+    def _hand_over(self) -> None:
+        if self._foreground <= 0 or self._over.is_set():
+            self._over.set()
+            return
+        while not self._ready:
+            if not self._deadlines:
+                self.failure = self.failure or StuckError("everybody waits for ever")
+                self._over.set()
+                return
+            deadline, _, actor, rest = heapq.heappop(self._deadlines)
+            if actor.rest == rest and not (actor.clock is not None and actor.clock.dead):
+                self.time = max(self.time, deadline)
+                self.wake(actor)
+        self._ready.sort(key=lambda actor: actor.number)
+        self._ready.pop(self.random.randrange(len(self._ready))).gate.release()
+
+
+class BatonClock(Clock):
+    """The clock of one process, or of everybody else.
+
+    Args:
+        stage: Where its threads play.
+        skew: By how much its wall clock is off, in seconds.
+    """
+
+    def __init__(self, stage: Stage, skew: float = 0.0) -> None:
+        self.stage = stage
+        self.skew = skew
+        self.dead = False
+        self.now = lambda: self.stage.time
+        self.wall = lambda: EPOCH + self.stage.time + self.skew
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep; a little longer than asked, as everywhere."""
+        self.stage.rest(self.stage.time + max(0.0, seconds) + 1e-6)
+
+    def signal(self) -> Signal:
+        """Return a signal whose waiting is drawn."""
+        return _BatonSignal(self.stage)
+
+    def lock(self) -> Any:
+        """Return a lock that may be held while the baton changes hands."""
+        return _BatonLock(self.stage)
+
+    def start(self, call: Callable[[], object], name: str) -> None:
+        """Start a thread of this process."""
+        self.stage.start(call, name, self, foreground=False)
+
+
+class _BatonSignal(Signal):
+    __slots__ = ("_is_set", "_stage", "_waits")
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__()
+        self._stage = stage
+        self._is_set = False
+        self._waits: Actor | None = None
+
+    def set(self) -> None:
+        self._is_set = True
+        if self._waits is not None:
+            waits, self._waits = self._waits, None
+            self._stage.wake(waits)
+
+    def wait(self, timeout: float) -> bool:
+        if not self._is_set:
+            self._waits = self._stage.me
+            self._stage.rest(self._stage.time + max(0.0, timeout) + 1e-6)
+            self._waits = None
+        return self._is_set
+
+
+class _BatonLock:
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._owner: Actor | None = None
+        self._depth = 0
+        self._waits: list[Actor] = []
+
+    def __enter__(self) -> "_BatonLock":
+        me = self._stage.me
+        while self._owner is not None and self._owner is not me:
+            self._waits.append(me)
+            self._stage.rest(None)
+        self._owner = me
+        self._depth += 1
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._owner = None
+            if self._waits:
+                self._stage.wake(self._waits.pop(0))
+
+
+class BatonStore:
+    """A store in front of each of whose verbs the baton may change hands."""
+
+    def __init__(self, store: Any, stage: Stage) -> None:
+        def verb(call: Callable[..., Any]) -> Callable[..., Any]:
+            def gated(*args: Any) -> Any:
+                stage.switch()
+                return call(*args)
+
+            return gated
+
+        for name in ("get", "get_many", "set", "add", "incr", "delete"):
+            setattr(self, name, verb(getattr(store, name)))
+
+
+@contextmanager
+def nothing() -> Iterator[None]:
+    """The application context of a simulated process."""
+    yield

@@ -1,0 +1,267 @@
+"""WeChat, its users and two processes that answer for one account: one schedule, and what must hold after it."""
+
+import re
+from typing import Any
+
+from baton import EPOCH, BatonClock, BatonStore, Stage, nothing
+
+from wx_mp_svr.config import Settings
+from wx_mp_svr.delivery.ledger import Ledger
+from wx_mp_svr.delivery.links import Links
+from wx_mp_svr.delivery.rules import Times
+from wx_mp_svr.delivery.runs import Runs
+from wx_mp_svr.delivery.texts import Texts
+from wx_mp_svr.delivery.tries import Tries
+from wx_mp_svr.handling.handlers import Handlers
+from wx_mp_svr.messages import read_msg
+from wx_mp_svr.store.memory import MemoryStore
+from wx_mp_svr.store.place import Place
+from wx_mp_svr.testing.judge import split_links
+from wx_mp_svr.testing.packets import read_xml
+
+DEADLINE = 5.0
+SENTENCE = "这是第{}句，不长也不短，说给微信那边的人听。"
+ACCOUNT = "gh_1"
+LOST = "刚才的消息没有处理完"
+
+
+class Locks:
+    """What the locked files of a machine tell: who lives."""
+
+    def __init__(self) -> None:
+        self.clocks: dict[str, BatonClock] = {}
+
+    def take(self, name: str) -> int:
+        return 0
+
+    def give_up(self, name: str, file: int) -> None:
+        pass
+
+    def is_held(self, name: str) -> bool | None:
+        clock = self.clocks.get(name)
+        return None if clock is None else not clock.dead
+
+
+class Process:
+    """One server process."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        self.name = name
+        self.clock = BatonClock(world.stage, skew=world.stage.random.choice([0.0, 0.0, 0.4, 11.0, -12.0]))
+        settings = Settings(token="Simulated1", max_held=world.max_held, max_jobs=world.max_jobs)
+        store: Any = BatonStore(world.store, world.stage)
+        ledger = Ledger(store, self.clock, keep_seconds=600, keep_answers=86400)
+        links = Links(settings.fetch_words)
+        texts = Texts(settings, ledger, links, self.clock)
+        handlers = Handlers()
+        handlers.give("on_message", lambda req: world.handle(self, req))
+        locks: Any = world.locks
+        self.runs = Runs(
+            settings,
+            store,
+            ledger,
+            texts,
+            handlers,
+            times=Times(),
+            place=Place(locks, alone=True),
+            context=nothing,
+            strict=lambda: False,
+            clock=self.clock,
+        )
+        self.runs.alive._file = 0
+        world.locks.clocks[self.runs.alive.process] = self.clock
+        self.tries = Tries(
+            settings,
+            store,
+            ledger,
+            texts,
+            links,
+            self.runs,
+            times=Times(),
+            clock=self.clock,
+            fresh=world.stage.time > 0,
+        )
+
+
+class World:
+    """One schedule.
+
+    Args:
+        seed: Whence everything comes.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.stage = Stage(seed)
+        dice = self.stage.random
+        self.wechat = BatonClock(self.stage)
+        self.store = MemoryStore(clock=lambda: self.stage.time)
+        self.locks = Locks()
+        self.max_held = dice.choice([1, 2, 240])
+        self.max_jobs = dice.choice([2, 64])
+        self.runs: dict[str, list[str]] = {}
+        self.deaths = 0
+        self.notices = 0
+        self.violations: list[str] = []
+        self.processes = [Process(self, f"P{n}") for n in (1, 2)]
+        self.deadly = dice.random() < 0.4
+
+    # -- the bot -----------------------------------------------------------------------------------------------------
+
+    def handle(self, process: Process, req: Any) -> Any:
+        words = req.content
+        self.runs.setdefault(words, []).append(process.name)
+        self.stage.tell(f"{process.name} runs {words!r}")
+        kind, _, rest = words.partition(" ")
+        if kind == "stream":
+            return self._stream(process, *rest.split()[:2])
+        process.clock.sleep(float(rest.split()[0]))
+        return whole(words)
+
+    def _stream(self, process: Process, pieces: str, pause: str) -> Any:
+        for n in range(int(pieces)):
+            process.clock.sleep(float(pause))
+            yield SENTENCE.format(n)
+
+    # -- WeChat and its users ----------------------------------------------------------------------------------------
+
+    def play(self) -> None:
+        """Let everything happen; afterwards `violations` says what must not have."""
+        dice = self.stage.random
+        self.users = dice.randint(1, 4)
+        for number in range(self.users):
+            self.stage.start(lambda number=number: self._user(number), f"user {number}", None, foreground=True)
+        self.stage.start(self._last_of_all, "the end", None, foreground=True)
+        if self.deadly:
+            self.stage.start(self._reaper, "reaper", None, foreground=False)
+        self.stage.run()
+        self._check()
+
+    def _last_of_all(self) -> None:
+        """Wait until the tries on which WeChat has hung up are over, too."""
+        while self.users:
+            self.wechat.sleep(1.0)
+        self.wechat.sleep(10.0)
+
+    def _reaper(self) -> None:
+        dice = self.stage.random
+        for _ in range(dice.randint(1, 2)):
+            self.wechat.sleep(dice.choice([0.05, 1.0, 3.0, 6.0, 11.0, 20.0]) + dice.random())
+            place = dice.randrange(2)
+            victim = self.processes[place]
+            self.stage.tell(f"{victim.name} dies")
+            self.deaths += 1
+            self.stage.kill(victim.clock)
+            for line in list(self.lines):
+                if line["process"] is victim:
+                    line["reset"] = True
+                    line["over"].set()
+            self.processes[place] = Process(self, f"{victim.name}'")
+
+    lines: list[dict[str, Any]]
+
+    def _user(self, number: int) -> None:
+        self._talk(number)
+        self.users -= 1
+
+    def _talk(self, number: int) -> None:
+        dice = self.stage.random
+        self.wechat.sleep(2 + dice.random() * 3)
+        for message in range(dice.randint(1, 2)):
+            seconds = dice.choice([0.01, 0.5, 2, 4.4, 4.9, 6, 9.8, 12, 14.4, 20, 40])
+            kind = dice.choice(
+                [f"slow {seconds}", f"stream {dice.choice([3, 40, 90])} {dice.choice([0.01, 0.3, 1.1])}"]
+            )
+            words = f"{kind} u{number}m{message}"
+            openid = f"o{number}"
+            shown = self._push(openid, words, "", 1000 + 10 * number + message)
+            read = self._read_all(openid, shown)
+            if read is None:
+                continue
+            expected = whole(words)
+            # Of an answer of which a page is out the handler is not run again: what there is, and that the rest is lost.
+            before, lost, _ = read.partition(LOST)
+            cut_short = bool(lost) and self.deaths > 0 and _plain(expected).startswith(_plain(before))
+            if _plain(read) != _plain(expected) and not cut_short:
+                self.violations.append(f"{words!r} was answered {read[:80]!r}, not {expected[:80]!r}")
+
+    def _read_all(self, openid: str, shown: str | None) -> str | None:
+        """Tap until there is nothing more to tap; None when the user has seen the fault notice."""
+        pages = []
+        for tap in range(300):
+            if shown is None:
+                return None
+            links = [part for part in split_links(shown) if not isinstance(part, str) and part.words]
+            links = [link for link in links if link.label in ("查看回复", "下一页")]
+            body = shown.split("\n\n您之前的问题有回复了：")[0]
+            wanted = [link for link in links if "您之前的问题有回复了" not in shown.split(link.href)[0]]
+            if not body.startswith("这个问题需要多想一会儿"):
+                pages.append(re.sub(r'\n\n<a href="weixin:.*', "", body, flags=re.DOTALL))
+            if not wanted:
+                return "".join(page for page in pages if page != "（全文完）")
+            self.wechat.sleep(self.stage.random.choice([0.5, 3.0, 30.0]))
+            shown = self._push(openid, wanted[-1].words, wanted[-1].menu_id, 5000 + tap + 1000 * int(self.stage.time))
+        self.violations.append(f"{openid} taps for ever")
+        return None
+
+    def _push(self, openid: str, words: str, menu_id: str, msg_id: int) -> str | None:
+        """Push a text as WeChat does; return what the user sees, None for the fault notice."""
+        dice = self.stage.random
+        timestamp = int(EPOCH + self.stage.time)
+        fields = {"ToUserName": ACCOUNT, "FromUserName": openid, "CreateTime": str(timestamp), "MsgType": "text"}
+        fields |= {"Content": words, "MsgId": str(msg_id), **({"bizmsgmenuid": menu_id} if menu_id else {})}
+        unheard = 0
+        for number in (1, 2, 3):
+            begun = self.stage.time
+            process = dice.choice(self.processes)
+            if number == 1 and dice.random() < 0.05:
+                self.stage.tell(f"try {number} of {words!r} never arrives")
+                self.wechat.sleep(DEADLINE)
+                continue
+            line: dict[str, Any] = {"process": process, "over": self.wechat.signal(), "reset": False, "xml": None}
+            self.lines.append(line)
+
+            def serve(line: dict[str, Any] = line, process: Process = process) -> None:
+                outcome = process.tries.answer(read_msg(fields), b"", timestamp=timestamp)
+                line["xml"] = outcome.xml
+                line["how"] = outcome.how
+                line["over"].set()
+
+            process.clock.start(serve, f"{process.name} serves {words}")
+            line["over"].wait(DEADLINE)
+            self.lines.remove(line)
+            if line["reset"]:
+                unheard += 1
+                self.stage.tell(f"try {number} of {words!r}: reset")
+                self.wechat.sleep(0.01)
+                continue
+            if line["xml"] is not None and self.stage.time - begun <= DEADLINE + 0.001:
+                self.stage.tell(f"try {number} of {words!r} at {process.name}: {line['how']}")
+                return str(read_xml(line["xml"]).get("Content", "")) if line["xml"] else ""
+            self.stage.tell(f"try {number} of {words!r} at {process.name}: hung up")
+        self.stage.tell(f"{openid} sees the fault notice for {words!r}")
+        self.notices += 1
+        if not unheard:
+            self.violations.append(f"a fault notice for {words!r}, although every try was heard")
+        return None
+
+    # -- what must hold ----------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        for words, runs in self.runs.items():
+            if len(runs) > 1 and not self.deaths:
+                self.violations.append(f"{words!r} ran {len(runs)} times, and nobody died")
+        for process in self.processes:
+            if process.tries._house._held or process.tries._house._short:
+                self.violations.append(f"{process.name} still holds places")
+
+
+def whole(words: str) -> str:
+    """What a handler says to these words, whole."""
+    kind, *rest = words.split()
+    if kind == "stream":
+        return "".join(SENTENCE.format(n) for n in range(int(rest[0])))
+    return f"慢慢答了 {words}"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\s", "", text)

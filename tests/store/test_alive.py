@@ -1,0 +1,249 @@
+"""Who lives: beats while there is work, and whose beats are missing for too long is gone."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from wx_mp_svr.clock import FastClock
+from wx_mp_svr.store.alive import BEAT_SECONDS, IDLE_SECONDS, PATIENCE_SECONDS, STALE_SECONDS, Alive, beat_key
+from wx_mp_svr.store.locks import Locks
+from wx_mp_svr.store.memory import MemoryStore
+
+
+class Stage:
+    """Processes that share a store, on a clock that jumps."""
+
+    def __init__(self):
+        self.clock = FastClock(jumps=True)
+        self.store = MemoryStore(clock=self.clock.now)
+        self._processes = []
+
+    def process(self, work, **place):
+        self._processes.append(Alive(self.store, self.clock, lambda: bool(work), **place))
+        return self._processes[-1]
+
+    def close(self):
+        """End them all: no heart beats, and complains, in another test."""
+        for alive in self._processes:
+            alive.stop()
+
+
+@pytest.fixture
+def stage():
+    stage = Stage()
+    yield stage
+    stage.close()
+
+
+def beats(stage, alive):
+    return stage.store.get(beat_key(alive.process)) is not None
+
+
+def test_a_process_has_a_name_of_its_own(stage):
+    names = {stage.process([]).process for _ in range(100)}
+    assert len(names) == 100
+    assert all(name.startswith(f"{os.getpid()}-") for name in names)
+
+
+def test_the_first_beat_comes_before_the_first_claim(stage):
+    """Who finds the claim may look for its process at once."""
+    alive = stage.process([1])
+    assert not beats(stage, alive)
+    alive.wake()
+    assert beats(stage, alive)
+
+
+def test_it_beats_while_there_is_work_and_stops_a_while_after(stage):
+    work = [1]
+    alive = stage.process(work)
+    alive.wake()
+    stage.clock.sleep(60 * BEAT_SECONDS)
+    assert beats(stage, alive)
+    work.clear()
+    stage.clock.sleep(STALE_SECONDS + BEAT_SECONDS)
+    assert not beats(stage, alive)
+    work.append(1)
+    stage.clock.sleep(2 * BEAT_SECONDS)
+    assert beats(stage, alive)
+
+
+def test_after_a_minute_without_work_it_parks_and_wakes_with_a_beat(stage):
+    work = []
+    alive = stage.process(work)
+    alive.wake()
+    stage.clock.sleep(IDLE_SECONDS + 5 * BEAT_SECONDS)
+    assert not alive._beating
+    work.append(1)
+    alive.wake()
+    assert beats(stage, alive)
+
+
+def test_stopping_takes_the_beat_away_and_none_brings_it_back(stage):
+    alive = stage.process([1])
+    alive.wake()
+    alive.stop()
+    assert not beats(stage, alive)
+    alive.wake()
+    stage.clock.sleep(3 * BEAT_SECONDS)
+    assert not beats(stage, alive)
+
+
+def test_a_beat_that_fails_is_not_the_last(stage, caplog):
+    alive, calls = stage.process([1]), []
+
+    def broken():
+        calls.append(1)
+        raise OSError("gone")
+
+    alive.at_each_beat(broken)
+    alive.wake()
+    stage.clock.sleep(5 * BEAT_SECONDS)
+    assert len(calls) >= 4
+    assert beats(stage, alive)
+    assert "a heartbeat failed" in caplog.text
+
+
+def test_a_process_that_dies_is_found_lost_and_only_that_one(stage):
+    here, lives, dies = stage.process([1]), stage.process([1]), stage.process([1])
+    for alive in (here, lives, dies):
+        alive.wake()
+    dies.stop()
+    assert not here.is_lost(dies.process)  # perhaps the store has forgotten everything a moment ago
+    assert here.suspects(dies.process)
+    stage.clock.sleep(PATIENCE_SECONDS)
+    assert here.is_lost(dies.process)
+    assert not here.is_lost(lives.process)
+    assert not here.is_lost(here.process)
+
+
+def test_a_store_that_forgot_everything_makes_nobody_dead(stage):
+    """The next beat is there before anybody is called lost."""
+    here, other = stage.process([1]), stage.process([1])
+    for alive in (here, other):
+        alive.wake()
+    for alive in (here, other):
+        stage.store.delete(beat_key(alive.process))
+    for _ in range(20):
+        assert not here.is_lost(other.process)
+        stage.clock.sleep(0.1)
+
+
+def test_patience_with_a_process_goes_on_where_the_last_look_left_off(stage):
+    """One try of WeChat's may be shorter; but what was seen long ago does not count."""
+    here = stage.process([])
+    assert not here.is_lost("gone")
+    stage.clock.sleep(1.0)
+    assert not here.is_lost("gone")
+    stage.clock.sleep(1.0)
+    assert here.is_lost("gone")
+    stage.clock.sleep(60.0)
+    assert not here.is_lost("gone")
+
+
+def test_a_queue_is_vouched_for_as_long_as_it_was_said(stage):
+    here = stage.process([])
+    here.vouch("queue-1", 600.0)
+    stage.clock.sleep(599)
+    assert not here.is_lost("queue-1")
+    stage.clock.sleep(2)
+    assert not here.is_lost("queue-1")
+    stage.clock.sleep(2)
+    assert here.is_lost("queue-1")
+
+
+def test_the_names_of_many_that_are_gone_are_not_kept_for_ever(stage):
+    here = stage.process([])
+    for n in range(1000):
+        here.is_lost(f"gone-{n}")
+        stage.clock.sleep(1.0)
+    assert len(here._missing) < 200
+
+
+# -- by locked files ---------------------------------------------------------------------------------------------------
+
+
+def by_file(stage, tmp_path, *, alone=True):
+    return stage.process([1], locks=Locks(tmp_path / "alive"), alone=alone)
+
+
+def test_a_process_with_a_locked_file_needs_no_beats(stage, tmp_path):
+    """However long its interpreter stands still: nobody takes it for dead by mistake."""
+    here, other = by_file(stage, tmp_path), by_file(stage, tmp_path)
+    for alive in (here, other):
+        alive.wake()
+    assert not beats(stage, other)
+    stage.clock.sleep(60)
+    assert not here.is_lost(other.process)
+    other.stop()
+    assert here.is_lost(other.process)  # at once
+    assert not here.is_lost(here.process)
+
+
+def test_a_killed_process_is_lost_at_once(stage, tmp_path):
+    program = """
+import sys, time
+from pathlib import Path
+from wx_mp_svr.store.locks import Locks
+assert Locks(Path(sys.argv[1])).take("victim") is not None
+print("locked", flush=True)
+time.sleep(60)
+"""
+    here = by_file(stage, tmp_path)
+    here.wake()
+    with subprocess.Popen([sys.executable, "-c", program, tmp_path / "alive"], stdout=subprocess.PIPE) as victim:
+        assert victim.stdout.readline() == b"locked\n"
+        assert not here.is_lost("victim")
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+        assert here.is_lost("victim")
+    assert not (tmp_path / "alive" / "victim").exists()
+    assert here.is_lost("victim")
+
+
+def test_a_place_in_a_queue_has_no_file_and_lives_as_long_as_it_is_vouched_for(stage, tmp_path):
+    here = by_file(stage, tmp_path)
+    here.wake()
+    here.vouch("queue-1", 600)
+    assert not here.is_lost("queue-1")
+
+
+def test_with_other_machines_the_file_knows_better_than_beats_and_beats_better_than_nothing(stage, tmp_path):
+    here, near = (by_file(stage, tmp_path, alone=False) for _ in range(2))
+    far = stage.process([1])
+    for alive in (here, near, far):
+        alive.wake()
+    assert beats(stage, near)  # for the other machine
+    stage.store.delete(beat_key(near.process))
+    near._ended = True  # it hangs, and beats no more
+    stage.clock.sleep(60)
+    assert not here.is_lost(near.process)
+    assert not here.is_lost(far.process)
+    far.stop()
+    here.is_lost(far.process)
+    stage.clock.sleep(PATIENCE_SECONDS)
+    assert here.is_lost(far.process)
+
+
+def test_where_files_cannot_be_locked_it_beats(stage, tmp_path):
+    (tmp_path / "alive").write_text("a file where the folder should be")
+    here, other = by_file(stage, tmp_path), by_file(stage, tmp_path)
+    for alive in (here, other):
+        alive.wake()
+    assert beats(stage, other)
+    assert not here.is_lost(other.process)
+
+
+def test_a_forked_child_takes_a_lock_of_its_own(stage, tmp_path):
+    """And the end of the child does not let go of its parent's."""
+    here, parent = by_file(stage, tmp_path), by_file(stage, tmp_path)
+    for alive in (here, parent):
+        alive.wake()
+    name = parent.process
+    child = os.fork()
+    if not child:
+        os._exit(0 if parent.process != name and parent._file is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not here.is_lost(name)
