@@ -41,7 +41,7 @@ def test_a_packet_that_is_not_well_formed(text, words, tmp_path):
 
 
 TALKS = [
-    ('{"pushes": [\n{"xml": "<xml/>"},\n]}', "第 3 行：不是 XML，也不是合格的 JSON"),
+    ('{"pushes": [\n{"xml": "<xml/>"}\n{}]}', "第 3 行：不是 XML，也不是合格的 JSON"),
     ("你好", "第 1 行：不是 XML，也不是合格的 JSON"),
     ("[]", "没有会话"),
     ('{"pushes": []}', "没有会话"),

@@ -1,5 +1,6 @@
 """The files of the SQLite store: whose they are, who reads them, and what becomes of one that is damaged or deleted."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -143,7 +144,8 @@ def test_a_damaged_database_of_ours_is_moved_aside_and_the_bot_works(how, tmp_pa
     assert [wechat.send_text(f"你好 {n}").content for n in range(3)] == [f"你好 {n}" for n in range(3)]
     assert "数据库损坏了：已改名保留，并新建了一个" in caplog.text
     assert (tmp_path / "bot.db.damaged").exists()
-    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert modes(tmp_path)["bot.db"] == 0o600
 
 
