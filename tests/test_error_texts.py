@@ -207,48 +207,55 @@ OPENED = (
     "the store must be memory:, sqlite:PATH, or like redis://127.0.0.1:6379/0 or redis://:PASSWORD@HOST:6379/0 with "
     "special characters percent-encoded / 应为 memory:、sqlite:路径，或 redis://主机:端口/库号，密码中的特殊字符须百分号编码"
 )
+EVENT = (
+    r'an event route is written like @server.event\("CLICK", key="V1001"\) / '
+    r'事件路由写成 @server.event\("CLICK", key="V1001"\)'
+)
 PROGRAMS = [
-    (lambda: build(tokn="x"), r"there is no setting tokn; did you mean token\? / 没有 tokn 这个设置"),
-    (lambda: build(zzz="x"), "there is no setting zzz; the README's table 全部设置 has them all / 没有 zzz 这个设置"),
+    (lambda: build(tokn="x"), r"there is no setting tokn; did you mean token\? / 没有 tokn 这个设置，是不是 token？"),
+    (lambda: build(zzz="x"), "there is no setting zzz; the README's table 全部设置 has them all / 没有 zzz 这个设置，见 README 的「全部设置」"),
     (lambda: build(store="redis://:s3cret@host:x/0"), OPENED),
     (lambda: build(store="redis://:s3cret/a@host:6379/0"), OPENED),
     (lambda: build(store="redis://127.0.0.1:6379/0?nonsense=1"), OPENED),
     (lambda: build(store="memory:x"), OPENED),
     (lambda: build(store="sqlite:/"), OPENED),
-    (without_redis_py, r"the store is on Redis, but redis-py is missing: pip install 'wx-mp-svr\[redis\]' / "
-     "缺少 redis 库：请安装它"),
+    (without_redis_py, r"the store is on Redis, but redis-py is missing: pip install redis / "
+     "缺少 redis 库：pip install redis"),
     (lambda: build(runner=print), "a runner needs a store that its workers share: WX_MP_STORE=sqlite:PATH or redis://... "
      "/ 使用任务队列时，WX_MP_STORE 须为 sqlite: 或 redis://"),
     (lambda: build(token="xxx").run(host="0.0.0.0"), "the demo's Token, AES key or AppID are known to everybody, and "
      "0.0.0.0 can be reached by others; set your own, or listen on 127.0.0.1 / "
      "演示用的 .*只能监听 127.0.0.1：请换成自己的"),
     (lambda: build().run(host="0.0.0.0", debug=True), "debug=True is for your own machine, and 0.0.0.0 can be reached by "
-     "others"),
-    (lambda: WxMpServer(app=None).run(), r"this server has no app yet; call init_app\(app\) first"),
-    (lambda: WxMpServer(app=None).stats(), r"this server has no app yet; call init_app\(app\) first"),
-    (lambda: WxMpServer(app=None).test_client(), r"this server has no app yet; call init_app\(app\) first"),
-    (lambda: WxMpServer(app=None).run_job({}), r"this server has no app yet; call init_app\(app\) first"),
-    (mounted_twice, "this server is mounted already; make one WxMpServer for each app and account"),
+     "others / debug=True 只能用在本机：0.0.0.0 是别人也能访问的地址"),
+    (lambda: WxMpServer(app=None).run(), r"this server has no app yet; call init_app\(app\) first / 还没有应用：先调用 init_app\(app\)"),
+    (lambda: WxMpServer(app=None).stats(), r"this server has no app yet; call init_app\(app\) first / 还没有应用：先调用 init_app\(app\)"),
+    (lambda: WxMpServer(app=None).test_client(), r"this server has no app yet; call init_app\(app\) first / 还没有应用：先调用 init_app\(app\)"),
+    (lambda: WxMpServer(app=None).run_job({}), r"this server has no app yet; call init_app\(app\) first / 还没有应用：先调用 init_app\(app\)"),
+    (mounted_twice, "this server is mounted already; make one WxMpServer for each app and account / "
+     "这个 WxMpServer 已经挂好了：每个应用、每个公众号各用一个"),
     (path_taken, "WX_MP_PATH: /wx_mp_cb is taken by 'page' of this app; choose another path for one of the two / "
      "这个路径已被占用，请换一个"),
-    (twice, rf"on_message is given twice, keep one: handler \({HERE}:\d+\) and handler \({HERE}:\d+\)"),
-    (lambda: build(on_message="text"), "on_message must be a function, not str"),
+    (twice, rf"on_message is given twice, keep one: (handler \({HERE}:\d+\)), \1 / on_message 写了两次，只留一个：\1, \1"),
+    (lambda: build(on_message="text"), "on_message must be a function, not str / on_message：要的是函数，不是 str.*"),
     (lambda: build(on_message=lambda: None), rf"on_message: <lambda>.<locals>.<lambda> \({HERE}:\d+\) is "
      r"written with the arguments \(\), "
-     r"but will be called with \(req\): too many positional arguments / 处理函数的参数不对"),
+     r"but will be called with \(req\): too many positional arguments / .*处理函数的参数不对，应写成 def <lambda>\(req\)"),
     (lambda: build(on_error=handler), rf"on_error: handler \({HERE}:\d+\) is written with the arguments \(req\), "
-     r"but will be called with \(exc, req\): too many positional arguments / 处理函数的参数不对"),
+     r"but will be called with \(exc, req\): too many positional arguments / .*处理函数的参数不对，应写成 def handler\(exc, req\)"),
     (lambda: build().text(re.compile("天气(?P<city>.+)"))(handler), r"the route for re.compile\('天气\(\?P<city>.+\)'\): "
      rf"handler \({HERE}:\d+\) is written with the arguments \(req\), but will be called with \(req, city=...\): "
-     "got an unexpected keyword argument 'city' / 处理函数的参数不对"),
-    (lambda: build().text(5)(handler), rf"handler \({HERE}:\d+\): a text route is a str or re.compile\(...\), not 5"),
+     r"got an unexpected keyword argument 'city' / .*处理函数的参数不对，应写成 def handler\(req, city\)"),
+    (lambda: build().text(re.compile("天气(.+)"))(earlier_positional), r".*missing a required argument: 'city'; "
+     r"only named groups are given, like \(\?P<city>.\+\) / .*只有命名的组会传给函数：把 \(.\+\) 写成 \(\?P<city>.\+\)"),
+    (lambda: build().text(5)(handler), rf"handler \({HERE}:\d+\): a text route is a str or re.compile\(...\), not 5 / .*不能是 5"),
     (lambda: build().text(re.compile(b"a"))(handler), rf"handler \({HERE}:\d+\): a text route is a str or "
-     r"re.compile\(...\), not re.compile\(b'a'\)"),
-    (lambda: build().image("帮助"), "the route for image must be a function, not str"),
-    (lambda: build().event(handler), r'an event route is written like @server.event\("CLICK", key="V1001"\)'),
-    (lambda: build().event("CLICK", key=1), r'an event route is written like @server.event\("CLICK", key="V1001"\)'),
+     r"re.compile\(...\), not re.compile\(b'a'\) / .*不能是 re.compile\(b'a'\)"),
+    (lambda: build().image("帮助"), "the route for image must be a function, not str / the route for image：要的是函数，不是 str.*"),
+    (lambda: build().event(handler), EVENT),
+    (lambda: build().event("CLICK", key=1), EVENT),
     (lambda: FakeWeChat("http://127.0.0.1/wx_mp_cb", token=TOKEN, appid=APPID, aes_key=KEY[1:]),
-     "an EncodingAESKey has exactly 43 characters from A-Z a-z 0-9"),
+     "an EncodingAESKey has exactly 43 characters from A-Z a-z 0-9 / EncodingAESKey 是 43 位字母或数字"),
 ]  # fmt: skip
 
 
@@ -261,6 +268,10 @@ def test_a_wrong_program(program, message, monkeypatch):
         program()
     assert re.fullmatch(message, str(error.value), re.DOTALL), str(error.value)
     assert "s3cret" not in str(error.value)
+
+
+def earlier_positional(req, city):
+    return None
 
 
 def earlier(req, city=None):
@@ -313,7 +324,9 @@ def test_a_route_that_can_never_match(before, route, why):
         each(server)(earlier)
     with pytest.raises(ConfigError) as error:
         route(server)(handler)
-    assert str(error.value) == f"{at(handler)}: this route can never match / 此路由永远不会匹配. {why}"
+    english, _, chinese = str(error.value).partition(" / ")
+    assert english == f"{at(handler)}: this route can never match: {why}"
+    assert chinese.startswith(f"{at(handler)}：这个路由永远轮不到：")
 
 
 def raises(req):
@@ -360,7 +373,7 @@ def number_as_key(req):
     req.session[1] = 1
 
 
-CANNOT = "the reply of <lambda> cannot be sent:"
+CANNOT = ") cannot be sent:"  # after name (file:line)
 RETURNED = (
     "<lambda> returned {0}; return a reply object (TextRspMsg, ...), a str, an Article or a list of Article, or None to "
     "acknowledge"
@@ -369,8 +382,8 @@ NO_CONTENT = 'TextRspMsg needs content; return None or "" to acknowledge without
 COUNT = "NewsRspMsg has {0} articles; WeChat takes 1 after an ordinary message, 1 to 8 after an event".format
 NO_ASYNC_WITH = "RuntimeError: an async def must not block all others: use `async with req.session as session:`"
 HANDLERS = [
-    (raises, "the handler raises raised"),
-    (exits, "the handler exits raised"),
+    (raises, f"the handler {at(raises)} raised"),
+    (exits, f"the handler {at(exits)} raised"),
     (lambda req: 5, f"{CANNOT} {RETURNED('int')}"),
     (lambda req: {"content": "a"}, f"{CANNOT} {RETURNED('dict')}"),
     (lambda req: b"a", f"{CANNOT} {RETURNED('bytes')}"),
@@ -406,8 +419,8 @@ HANDLERS = [
     (lambda req: MusicRspMsg("m", music_url=b"u"), f"{CANNOT} MusicRspMsg.music_url must be text (str), not bytes"),
     (lambda req: TransferCustomerServiceRspMsg(1), f"{CANNOT} TransferCustomerServiceRspMsg.kf_account must be text (str), "
      "not int"),
-    (stream, "the reply of stream cannot be sent: stream yielded int; a streaming handler yields str"),
-    (async_stream, "the reply of async_stream cannot be sent: async_stream yielded int; a streaming handler yields str"),
+    (stream, f"the reply of {at(stream)} cannot be sent: stream yielded int; a streaming handler yields str"),
+    (async_stream, f"the reply of {at(async_stream)} cannot be sent: async_stream yielded int; a streaming handler yields str"),
     (bare_touch, NO_ASYNC_WITH),
     (bare_with, NO_ASYNC_WITH),
     (bare_stream, NO_ASYNC_WITH),
@@ -434,7 +447,7 @@ def test_too_few_or_too_many_articles_after_an_event(count, caplog):
     assert wechat.subscribe().type == "news"
     wechat = WxMpServer(on_event=lambda event: NewsRspMsg([Article("a")] * count), **PLAIN).test_client()
     assert wechat.subscribe().content == "抱歉，出错了，请稍后再试。"
-    assert f"<lambda> cannot be sent: {COUNT(count)} / " in caplog.messages[-1]
+    assert f"{CANNOT} {COUNT(count)} / " in caplog.messages[-1]
 
 
 def test_the_session_outside_of_a_handler():

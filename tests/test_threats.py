@@ -25,8 +25,8 @@ from typing import Any
 
 import pytest
 import servers
+import werkzeug.serving
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from flask import Flask
 from wechat import GH_ID, TIMEOUT, HttpAnswer, Letter, WeChat, event, packet, sign, text
 
 from wx_mp_svr import (
@@ -2304,20 +2304,16 @@ def test_b119_debugging_in_public_is_refused(host):
         Live(host=host or "0.0.0.0").server.run(debug=True)
 
 
-def test_b119_debugging_on_loopback_has_no_debugger(caplog):
-    """It reloads; what runs is Flask's own server, told not to show its console. Where it listens is said."""
-    caplog.set_level("INFO")
+def test_b119_debugging_on_loopback_has_no_debugger(monkeypatch):
+    """It reloads; what runs is Flask's own server, without its console. tests/test_first_steps.py really starts it."""
     told: dict[str, Any] = {}
-
-    class Quiet(Flask):
-        def run(
-            self, host: Any = None, port: Any = None, debug: Any = None, load_dotenv: bool = True, **rest: Any
-        ) -> None:
-            told.update(host=host, port=port, debug=debug, **rest)
-
-    Live(app=Quiet(__name__)).server.run(debug=True)
-    assert (told["host"], told["use_debugger"]) == ("127.0.0.1", False)
-    assert f"listening on http://127.0.0.1:{told['port']}/wx_mp_cb" in caplog.text
+    monkeypatch.setattr(
+        "wx_mp_svr.serve.run_simple", lambda host, port, app, **rest: told.update(host=host, app=app, **rest)
+    )
+    live = Live(port=servers.free_port())
+    live.server.run(debug=True)
+    assert (told["host"], told["app"].debug, told["use_reloader"]) == ("127.0.0.1", True, True)
+    assert not told.get("use_debugger")
 
 
 def mixed_bag(live: Live) -> list[HttpAnswer]:
@@ -2518,16 +2514,8 @@ def test_b125_no_address_in_a_message_is_fetched(live, kind, listener):
 def test_b126_the_development_server_in_public_is_warned_about(caplog, monkeypatch):
     """Only where waitress is not installed is it used at all."""
     monkeypatch.setitem(sys.modules, "waitress", None)
-    told: dict[str, Any] = {}
-
-    class Quiet(Flask):
-        def run(
-            self, host: Any = None, port: Any = None, debug: Any = None, load_dotenv: bool = True, **rest: Any
-        ) -> None:
-            told.update(host=host, debug=debug, **rest)
-
-    Live(app=Quiet(__name__)).server.run(host="0.0.0.0")
-    assert (told["host"], told["debug"], told["use_debugger"]) == ("0.0.0.0", False, False)
+    monkeypatch.setattr(werkzeug.serving.BaseWSGIServer, "serve_forever", lambda self, *_: self.server_close())
+    Live(port=servers.free_port()).server.run(host="0.0.0.0")
     assert [line for line in warnings_of(caplog) if "development server" in line]
 
 

@@ -336,7 +336,7 @@ def wrong(server: WxMpServer, req: ReqMsg) -> None:
     Article("a", link="http://a/")  # type: ignore[call-arg]
     WxMpServer(on_message="text")  # type: ignore[arg-type]
     server.text(5)  # type: ignore[call-overload]
-    server.image("text")  # type: ignore[type-var]
+    server.image("text")  # type: ignore[call-overload]
     server.event(echo)  # type: ignore[arg-type]
     server.runner = "queue"  # type: ignore[assignment]
     server.run(prt=80)  # type: ignore[call-arg]

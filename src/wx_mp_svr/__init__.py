@@ -16,6 +16,7 @@ What to know:
     `WxMpServer`: the server; takes handlers, has the routes.
     `ReqMsg`: what all messages have; ``...ReqMsg`` are the kinds of messages, ``...Event`` those of events.
     `RspMsg`: what all replies have; ``...RspMsg`` are the kinds of replies, `Article` is for news. A str is a text.
+    `Reply`: what a handler may return, for its annotation.
     `Session`: `req.session`, what the bot remembers of a user.
     `WxMpError`: what all errors have; `ConfigError` is raised at start, the others are logged.
     `Store`: what a store of your own must do.
@@ -41,7 +42,7 @@ from .req_msg import (
 )
 from .rsp_msg import (
     Article as Article, EmptyRspMsg as EmptyRspMsg, ImageRspMsg as ImageRspMsg, MusicRspMsg as MusicRspMsg,
-    NewsRspMsg as NewsRspMsg, RspMsg as RspMsg, TextRspMsg as TextRspMsg,
+    NewsRspMsg as NewsRspMsg, Reply as Reply, RspMsg as RspMsg, TextRspMsg as TextRspMsg,
     TransferCustomerServiceRspMsg as TransferCustomerServiceRspMsg, VideoRspMsg as VideoRspMsg,
     VoiceRspMsg as VoiceRspMsg,
 )

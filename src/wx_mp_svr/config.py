@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from .errors import ConfigError
 from .mistakes import Words, mistakes
@@ -18,6 +18,8 @@ from .wire import Mode
 DEMO_TOKEN = "xxx"  # noqa: S105 (the article's demo value, known to everybody)
 DEMO_AES_KEY = "x" * 43
 DEMO_APPID = "wx0000000000000000"
+
+CREDENTIALS = ("token", "appid", "aes_key", "aes_key_old")
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -114,7 +116,66 @@ class Settings:
         return DEMO_TOKEN == self.token or DEMO_AES_KEY == self.aes_key or DEMO_APPID == self.appid
 
 
+class GivenSettings(TypedDict, total=False):
+    """The same as arguments, for editors and type checkers; None counts as not given. A test holds it to `Settings`."""
+
+    appid: str | None
+    token: str | None
+    aes_key: str | None
+    aes_key_old: str | None
+    mode: Mode | None
+    path: str | None
+    host: str | None
+    port: int | None
+    window: int | None
+    max_body: int | None
+    store: Any
+    hold: float | None
+    hang_up: float | None
+    tries: int | None
+    held_after: float | None
+    max_held: int | None
+    max_jobs: int | None
+    max_queued: int | None
+    breaker: int | None
+    rerun_lost: bool | None
+    grace: float | None
+    keep_answers: float | None
+    keep_sessions: float | None
+    session_wait: float | None
+    error_text: str | None
+    slow_link: bool | None
+    slow_text: str | None
+    busy_text: str | None
+    lost_text: str | None
+    expired_text: str | None
+    ready_text: str | None
+    end_text: str | None
+    fetch_words: str | None
+    fetch_label: str | None
+    next_label: str | None
+
+
 NAMES = frozenset(f.name for f in fields(Settings))
+
+
+def demo_account(
+    arguments: Mapping[str, Any], app_config: Mapping[str, Any], environ: Mapping[str, str], prefix: str = "WX_MP_"
+) -> dict[str, str]:
+    """Return the demo's account by environment names; nothing where a credential is given: then it is one's own.
+
+    Takes what `load` takes.
+    """
+
+    def given(name: str) -> Any:
+        sources = (arguments.get(name), app_config.get(prefix + name.upper()), environ.get(prefix + name.upper()))
+        return next((value for value in sources if value is not None), None)
+
+    plain = given("mode") == "plain"  # an empty key is no key
+    if any(given(name) is not None and not (plain and given(name) == "") for name in CREDENTIALS):
+        return {}
+    values = {"TOKEN": DEMO_TOKEN, "APPID": DEMO_APPID, **({} if plain else {"AES_KEY": DEMO_AES_KEY})}
+    return {prefix + name: value for name, value in values.items()}
 
 
 def load(
@@ -184,8 +245,10 @@ def warnings(settings: Settings) -> Iterator[str]:
     """Yield what should be said, loudly, at start."""
     if settings.demo_values:
         yield (
-            "the demo's Token, AES key or AppID are in use: anybody can forge messages; set your own before you go live / "
-            "正在使用演示用的 Token、AES_KEY 或 AppID，任何人都能伪造消息：上线前请换成自己的"
+            "the demo's Token, AES key or AppID are in use, which anybody knows: only requests of this machine are "
+            "answered (a proxy here that hides where they come from cannot be told); set your own before you go live / "
+            "正在使用演示账号，它的 Token、AES_KEY、AppID 人人皆知：只应答本机的请求"
+            "（本机上不写 X-Forwarded-For 的代理分辨不出来），上线前请换成自己的"
         )
     if settings.mode != "safe":
         chinese = {"plain": "明文", "compatible": "兼容"}[settings.mode]

@@ -4,8 +4,10 @@ Answers the one path by itself and leaves all others to Flask. Translates and do
 """
 
 import logging
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any
 
 from werkzeug.exceptions import HTTPException
@@ -19,6 +21,30 @@ WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 HEADERS = {"X-Content-Type-Options": "nosniff"}
 STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
+_LOCAL_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
+_FORWARDED = (
+    # what proxies and tunnels write
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+    "HTTP_FORWARDED",
+    "HTTP_VIA",
+    "HTTP_CF_CONNECTING_IP",
+)
+
+
+def is_from_here(environ: Mapping[str, Any]) -> bool:
+    """Whether a request was made on this machine, for it, and came straight."""
+    try:
+        peer = ip_address(environ.get("REMOTE_ADDR") or "")
+    except ValueError:  # a UNIX socket, say: a proxy is in front
+        return False
+    peer = getattr(peer, "ipv4_mapped", None) or peer
+    host = re.sub(r":[0-9]+\Z", "", environ.get("HTTP_HOST") or "").lower()
+    return peer.is_loopback and host in _LOCAL_HOSTS and not any(name in environ for name in _FORWARDED)
 
 
 def in_front_of(

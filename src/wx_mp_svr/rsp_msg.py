@@ -5,7 +5,7 @@ of modes, stores or handlers.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -226,3 +226,16 @@ def _check_types(rsp: RspMsg) -> None:
             value = getattr(part, name)
             if not isinstance(value, str):
                 raise ReplyError(f"{type(part).__name__}.{name} must be text (str), not {type(value).__name__}")
+
+
+_Said = RspMsg | str | Article | Sequence[Article] | None
+
+Reply = (
+    _Said
+    | Generator[str, None, str | None]
+    | Iterator[str]
+    | Coroutine[Any, Any, _Said | Iterator[str]]
+    | AsyncIterator[str]
+)
+"""What a handler may return, and be: a reply object, a str, an `Article` or several, None to acknowledge; a generator of
+str, a coroutine or an async generator of the same."""

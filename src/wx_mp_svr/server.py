@@ -7,13 +7,13 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 
-from . import config
+from . import complaints, config
 from .clock import REAL, Clock, FastClock
 from .delivery.ledger import Ledger
 from .delivery.links import Links
@@ -22,13 +22,13 @@ from .delivery.runs import Job, Runs
 from .delivery.texts import Texts
 from .delivery.tries import Tries
 from .errors import ConfigError
-from .exchange import Answer, Exchange
-from .front import HEADERS, in_front_of, read_body
+from .exchange import FORBIDDEN, Answer, Exchange
+from .front import HEADERS, in_front_of, is_from_here, read_body
 from .handling.handlers import NAMES
 from .handling.registry import Hooks
-from .handling.routes import Handler
 from .living import Living
 from .mistakes import OLD_METHODS
+from .rsp_msg import Reply
 from .serve import serve
 from .store import Store, open_default_store, open_store, try_store
 from .store.guarded import GuardedStore
@@ -39,6 +39,7 @@ from .wire.envelope import Envelope
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from typing_extensions import Unpack
 
     from .testing import FakeWeChat
 
@@ -94,26 +95,33 @@ class WxMpServer(Hooks):
     def __init__(
         self,
         *,
-        on_message: Handler | None = None,
-        on_subscribe: Handler | None = None,
-        on_event: Handler | None = None,
-        on_error: Handler | None = None,
-        on_late_reply: Handler | None = None,
+        on_message: Callable[[Any], Reply] | None = None,
+        on_subscribe: Callable[[Any], Reply] | None = None,
+        on_event: Callable[[Any], Reply] | None = None,
+        on_error: Callable[[Any, Any], Reply] | None = None,
+        on_late_reply: Callable[[Any, Any], Any] | None = None,
         runner: Callable[[Job], Any] | None = None,
         app: Flask | None = _OWN_APP,
         env_prefix: str = "WX_MP_",
-        **settings: Any,
+        **settings: "Unpack[config.GivenSettings]",
     ) -> None:
+        maker = _caller()
+        self._is_script = (
+            maker == "__main__"
+        )  # somebody tries something out; a module is for a server that serves others
+        if self._is_script:
+            complaints.show_plainly()
         for unknown in settings.keys() - config.NAMES:
             near = config.near(unknown)
             hint = f"did you mean {near}?" if near else "the README's table 全部设置 has them all"
-            raise ConfigError(f"there is no setting {unknown}; {hint} / 没有 {unknown} 这个设置")
+            cure = f"是不是 {near}？" if near else "见 README 的「全部设置」"
+            raise ConfigError(f"there is no setting {unknown}; {hint} / 没有 {unknown} 这个设置，{cure}")
         self._arguments = settings
         self._env_prefix = env_prefix
         super().__init__()
         self._exchange: Exchange | None = None
         self._store: Store | None = None
-        self._told_threads = False
+        self._told_threads = self._told_strangers = False
         self._origin = self  # of a copy, the server that is mounted
         self._testing = False  # a copy for tests complains about what production mends
         self.clock: Clock = REAL
@@ -125,7 +133,7 @@ class WxMpServer(Hooks):
                 self._handlers.give(name, handler)
         self._alone = app is _OWN_APP
         if app is _OWN_APP:
-            app = Flask(_caller(), static_folder=None)
+            app = Flask(maker, static_folder=None)
         if app is not None:
             self.init_app(app)
 
@@ -151,14 +159,20 @@ class WxMpServer(Hooks):
             ConfigError: Something is set up wrongly, or the path is taken.
         """
         if self._exchange is not None:
-            raise ConfigError("this server is mounted already; make one WxMpServer for each app and account")
+            raise ConfigError(
+                "this server is mounted already; make one WxMpServer for each app and account / "
+                "这个 WxMpServer 已经挂好了：每个应用、每个公众号各用一个"
+            )
         if getattr(app, "_got_first_request", False):  # else Flask's own assertion, which knows nothing of accounts
             raise ConfigError(
                 "the app has answered its first request and takes no more routes; mount all servers before it does, or let "
                 "one route of it find the account's own WxMpServer(): see 运行中添加公众号 in the README / "
                 "应用已经开始应答，不能再添加路由：请在启动时挂好；要在运行中添加公众号，见 README 的「运行中添加公众号」"
             )
-        settings = config.load(self._arguments, app.config, os.environ, self._env_prefix)
+        environ: Mapping[str, str] = os.environ
+        if self._is_script:
+            environ = {**environ, **config.demo_account(self._arguments, app.config, environ, self._env_prefix)}
+        settings = config.load(self._arguments, app.config, environ, self._env_prefix)
         taken = [rule for rule in app.url_map.iter_rules() if rule.rule.rstrip("/") == settings.path.rstrip("/")]
         if taken:
             raise ConfigError(
@@ -243,6 +257,8 @@ class WxMpServer(Hooks):
             return copy._answer(environ, read)  # type: ignore[no-any-return]
         exchange = self._exchange
         assert exchange is not None  # noqa: S101 (nobody calls before it is there)
+        if self.settings.demo_values and not is_from_here(environ):
+            return self._turn_away()
         query, remote = environ.get("QUERY_STRING", ""), environ.get("REMOTE_ADDR") or "-"
         from_cloud = "HTTP_X_WX_SOURCE" in environ
         if environ["REQUEST_METHOD"] != "POST":
@@ -259,6 +275,17 @@ class WxMpServer(Hooks):
         return exchange.answer(
             query, body, now=self.clock.wall(), remote=remote, threaded=threaded, from_cloud=from_cloud
         )
+
+    def _turn_away(self) -> Answer:
+        """Answer a stranger where the demo's account is in use, which anybody could forge messages for."""
+        if not self._told_strangers:
+            self._told_strangers = True
+            log.warning(
+                "refused reason=demo: with the demo's account only requests of this machine are answered, and this one "
+                "came from elsewhere or through a proxy; set your own WX_MP_TOKEN, WX_MP_APPID and WX_MP_AES_KEY / "
+                "演示账号只应答本机的请求，这一个来自别处或经过了代理：请设置自己的 WX_MP_TOKEN、WX_MP_APPID、WX_MP_AES_KEY"
+            )
+        return FORBIDDEN
 
     @property
     def runner(self) -> Callable[[Job], Any] | None:
@@ -346,7 +373,7 @@ class WxMpServer(Hooks):
 
     def _mounted(self) -> None:
         if self.app is None:
-            raise ConfigError("this server has no app yet; call init_app(app) first")
+            raise ConfigError("this server has no app yet; call init_app(app) first / 还没有应用：先调用 init_app(app)")
 
     def run(self, host: str | None = None, port: int | None = None, *, debug: bool = False) -> None:
         """Serve until stopped: with waitress where it is installed, else with Flask's threaded development server.

@@ -19,7 +19,7 @@ from ..errors import ReplyError, SessionBusy
 from ..req_msg import ReqMsg, bind_session
 from ..rsp_msg import EmptyRspMsg, RspMsg, TextRspMsg, fit
 from .handlers import Handlers, as_reply
-from .routes import Found, Handler, title
+from .routes import Found, Handler, place, title
 from .sessions import Sessions
 from .workers import Loop
 
@@ -235,9 +235,9 @@ class Driver:
             log.warning("%s waited for req.session; a user gets the busy text", title(handler))
             return self._own(sink, self._words.busy_text)
         if isinstance(exc, ReplyError):
-            log.error("the reply of %s cannot be sent: %s / 这条回复发不出去", title(handler), exc)
+            log.error("the reply of %s cannot be sent: %s / 这条回复发不出去", place(handler), exc)
         else:
-            log.error("the handler %s raised / 处理函数出错了", title(handler), exc_info=exc)
+            log.error("the handler %s raised / 处理函数出错了", place(handler), exc_info=exc)
         on_error = self._handlers.get("on_error")
         if on_error is None or on_error is handler:
             return self._own(sink, self._words.error_text)

@@ -45,7 +45,8 @@ class Handlers:
         """
         check_call(name, handler, *NAMES[name])
         if name in self._given:
-            raise ConfigError(f"{name} is given twice, keep one: {place(self._given[name])} and {place(handler)}")
+            both = f"{place(self._given[name])}, {place(handler)}"
+            raise ConfigError(f"{name} is given twice, keep one: {both} / {name} 写了两次，只留一个：{both}")
         self._given[name] = handler
 
     def find(self, req: ReqMsg) -> Found | None:

@@ -6,10 +6,27 @@ from functools import partial
 from typing import Any, TypeVar, overload
 
 from ..errors import ConfigError
+from ..req_msg import (
+    ImageReqMsg,
+    LinkReqMsg,
+    LocationReqMsg,
+    ShortVideoReqMsg,
+    TextReqMsg,
+    VideoReqMsg,
+    VoiceReqMsg,
+)
+from ..rsp_msg import Reply
 from .handlers import NAMES, Handlers
 from .routes import Handler
 
-F = TypeVar("F", bound=Handler)
+# Of a handler a type checker finds that it takes another kind of message, or returns what cannot be sent.
+Any_ = TypeVar("Any_", bound=Callable[..., Reply])
+Text = TypeVar("Text", bound=Callable[[TextReqMsg], Reply])
+Image = TypeVar("Image", bound=Callable[[ImageReqMsg], Reply])
+Voice = TypeVar("Voice", bound=Callable[[VoiceReqMsg], Reply])
+Video = TypeVar("Video", bound=Callable[[VideoReqMsg | ShortVideoReqMsg], Reply])
+Location = TypeVar("Location", bound=Callable[[LocationReqMsg], Reply])
+Link = TypeVar("Link", bound=Callable[[LinkReqMsg], Reply])
 
 
 class Hooks:
@@ -31,40 +48,42 @@ class Hooks:
                 self._handlers.give(name, method)
                 setattr(self, name, partial(self._taken, name, method))  # so that decorating is noticed here, too
 
-    def on_message(self, req: Any, /) -> Any:
-        """Answer a message: override it, or use it as a decorator. The default acknowledges."""
-        return self._default("on_message", req)
+    # Only this signature lets a subclass name and type the arguments as it likes, and a decorator have empty parentheses.
+    def on_message(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer a message (req): override it, or use it as a decorator. The default acknowledges."""
+        return self._default("on_message", *args)
 
-    def on_subscribe(self, event: Any, /) -> Any:
-        """Answer a new follower: override it, or use it as a decorator. The default is `on_event`."""
-        return self._default("on_subscribe", event)
+    def on_subscribe(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer a new follower (event): override it, or use it as a decorator. The default is `on_event`."""
+        return self._default("on_subscribe", *args)
 
-    def on_event(self, event: Any, /) -> Any:
-        """Hear all other events: override it, or use it as a decorator. The default acknowledges."""
-        return self._default("on_event", event)
+    def on_event(self, *args: Any, **kwargs: Any) -> Any:
+        """Hear all other events (event): override it, or use it as a decorator. The default acknowledges."""
+        return self._default("on_event", *args)
 
-    # With two arguments; only this signature lets a subclass name and type them as it likes.
     def on_error(self, *args: Any, **kwargs: Any) -> Any:
         """Say what the user gets when a handler raised (exc, req): override it, or use it as a decorator."""
-        return self._default("on_error", args[0])
+        return self._default("on_error", *args[:1])
 
     def on_late_reply(self, *args: Any, **kwargs: Any) -> Any:
         """Hear of an answer (req, reply) that came after WeChat's last try: override it, or use it as a decorator."""
-        return self._default("on_late_reply", args[0])
+        return self._default("on_late_reply", *args[:1])
 
-    def _taken(self, name: str, method: Handler, given: Any, *rest: Any) -> Any:
-        return self._default(name, given) if callable(given) else method(given, *rest)
+    def _taken(self, name: str, method: Handler, given: Any = None, *rest: Any) -> Any:
+        return self._default(name, given) if given is None or callable(given) else method(given, *rest)
 
-    def _default(self, name: str, given: Any) -> Any:
+    def _default(self, name: str, given: Any = None) -> Any:
+        if given is None:  # ``@server.on_message()``: people write both, and mean the same
+            return partial(self._default, name)
         if callable(given):  # no message is callable: this is the decorator
             self._handlers.give(name, given)
             return given
         return None
 
     @overload
-    def text(self, handler: F, /) -> F: ...
+    def text(self, handler: Text, /) -> Text: ...
     @overload
-    def text(self, *words: "str | re.Pattern[str]") -> Callable[[F], F]: ...
+    def text(self, *words: "str | re.Pattern[str]") -> Callable[[Any_], Any_]: ...
     def text(self, *words: Any) -> Any:
         """Answer certain texts.
 
@@ -84,37 +103,59 @@ class Hooks:
         if words and callable(words[0]):
             return self._kind(words[0], "text")
 
-        def route(handler: F) -> F:
+        def route(handler: Any_) -> Any_:
             self._handlers.routes.text(words, handler)
             return handler
 
-        return route if words else lambda handler: self._kind(handler, "text")
+        return route if words else self._kind(None, "text")
 
-    def image(self, handler: F) -> F:
+    @overload
+    def image(self, handler: Image) -> Image: ...
+    @overload
+    def image(self) -> Callable[[Image], Image]: ...
+    def image(self, handler: Any = None) -> Any:
         """Answer images: ``@server.image``."""
         return self._kind(handler, "image")
 
-    def voice(self, handler: F) -> F:
+    @overload
+    def voice(self, handler: Voice) -> Voice: ...
+    @overload
+    def voice(self) -> Callable[[Voice], Voice]: ...
+    def voice(self, handler: Any = None) -> Any:
         """Answer voice messages: ``@server.voice``."""
         return self._kind(handler, "voice")
 
-    def video(self, handler: F) -> F:
+    @overload
+    def video(self, handler: Video) -> Video: ...
+    @overload
+    def video(self) -> Callable[[Video], Video]: ...
+    def video(self, handler: Any = None) -> Any:
         """Answer videos, the short ones (小视频), too: ``@server.video``."""
         return self._kind(handler, "video", "shortvideo")
 
-    def location(self, handler: F) -> F:
+    @overload
+    def location(self, handler: Location) -> Location: ...
+    @overload
+    def location(self) -> Callable[[Location], Location]: ...
+    def location(self, handler: Any = None) -> Any:
         """Answer locations that users send: ``@server.location``. What WeChat reports by itself is the event LOCATION."""
         return self._kind(handler, "location")
 
-    def link(self, handler: F) -> F:
+    @overload
+    def link(self, handler: Link) -> Link: ...
+    @overload
+    def link(self) -> Callable[[Link], Link]: ...
+    def link(self, handler: Any = None) -> Any:
         """Answer links: ``@server.link``."""
         return self._kind(handler, "link")
 
-    def _kind(self, handler: F, *kinds: str) -> F:
+    def _kind(self, handler: Any, *kinds: str) -> Any:
+        if handler is None:  # with parentheses, ``@server.image()``
+            return lambda given: self._kind(given, *kinds)
         self._handlers.routes.kind(kinds, handler)
         return handler
 
-    def event(self, name: str, *, key: str | None = None) -> Callable[[F], F]:
+    def event(self, name: str, *, key: str | None = None) -> Callable[[Any_], Any_]:
         """Answer an event.
 
         Like this::
@@ -127,15 +168,18 @@ class Hooks:
             key: Its EventKey: of a menu, say, or of a QR code (``qrscene_...`` on subscribe). Without it: any.
         """
         if not isinstance(name, str) or not isinstance(key, str | None):
-            raise ConfigError('an event route is written like @server.event("CLICK", key="V1001")')
+            raise ConfigError(
+                'an event route is written like @server.event("CLICK", key="V1001") / '
+                '事件路由写成 @server.event("CLICK", key="V1001")'
+            )
 
-        def route(handler: F) -> F:
+        def route(handler: Any_) -> Any_:
             self._handlers.routes.event(name, key, handler)
             return handler
 
         return route
 
-    def scan(self, scene: str | int) -> Callable[[F], F]:
+    def scan(self, scene: str | int) -> Callable[[Any_], Any_]:
         """Answer who scans a QR code with a scene, whether they follow now or already did.
 
         Like this::
@@ -149,10 +193,11 @@ class Hooks:
         if isinstance(scene, bool) or not isinstance(scene, str | int) or scene == "":
             raise ConfigError(
                 f'a scene is a number or a text, like @server.scan("123"), not {scene!r}: it is compared as a whole; for '
-                'patterns use @server.event("subscribe") and @server.event("SCAN") / 场景值须为数字或文本'
+                'patterns use @server.event("subscribe") and @server.event("SCAN") / '
+                '场景值须为数字或文本，例如 @server.scan("123")'
             )
 
-        def route(handler: F) -> F:
+        def route(handler: Any_) -> Any_:
             self._handlers.routes.event("subscribe", f"qrscene_{scene}", handler)
             self._handlers.routes.event("SCAN", str(scene), handler)
             return handler

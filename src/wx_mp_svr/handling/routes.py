@@ -58,7 +58,11 @@ class Routes:
 
     def _check_tap(self, word: str, handler: Handler) -> None:
         if self._is_tap(word):
-            raise _dead(handler, f"{word!r} is what a tap on a link sends (fetch_words) / 这是点击链接时发出的文字")
+            raise _dead(
+                handler,
+                f"{word!r} is what a tap on a link sends (fetch_words)",
+                f"「{word}」是点击链接时发出的文字（fetch_words）",
+            )
 
     def find(self, req: ReqMsg) -> Found | None:
         """Return the handler that a route chooses for *req*, None when there is no such route."""
@@ -104,30 +108,46 @@ class Routes:
         """
         for word in words:
             if TextReqMsg in self._kinds:
-                raise _dead(handler, f"{_show(word)} comes after a route for all text", self._kinds[TextReqMsg])
+                raise _dead(
+                    handler,
+                    f"{_show(word)} comes after a route for all text",
+                    f"{_show(word)} 写在「所有文本」的路由后面，移到它前面",
+                    self._kinds[TextReqMsg],
+                )
             if isinstance(word, re.Pattern) and isinstance(word.pattern, str):
                 if word in self._patterns:
-                    raise _dead(handler, f"{_show(word)} has a route already", self._patterns[word])
-                check_call(f"the route for {_show(word)}", handler, "req", names=word.groupindex)
+                    raise _taken(handler, _show(word), self._patterns[word])
+                check_call(f"the route for {_show(word)}", handler, "req", names=word.groupindex, unnamed=word.groups)
                 self._patterns[word] = handler
             elif isinstance(word, str):
                 if not word or word != word.strip():
                     raise _dead(
-                        handler, f"{word!r} is empty or has white space around it, which is taken off a message"
+                        handler,
+                        f"{word!r} is empty or has white space around it, which is taken off a message",
+                        f"{word!r} 是空的，或首尾有空白：收到的文本会去掉首尾空白",
                     )
                 self._check_tap(word, handler)
                 if (taken := self._find_text(word)) is not None:
-                    raise _dead(handler, f"{_show(word)} has a route already", taken.handler)
+                    raise _taken(handler, _show(word), taken.handler)
                 check_call(f"the route for {word!r}", handler, "req")
+                if _LIKE_A_PATTERN.search(word):
+                    log.warning(
+                        "%s: %r is compared as a whole, and looks like a pattern; for one write re.compile(%r) / "
+                        "文字按原样比较：要按正则匹配，写成 @server.text(re.compile(%r))",
+                        *(place(handler), word, word, word),
+                    )
                 self._words[_plain(word)] = handler
             else:
-                raise ConfigError(f"{place(handler)}: a text route is a str or re.compile(...), not {_show(word)}")
+                raise ConfigError(
+                    f"{place(handler)}: a text route is a str or re.compile(...), not {_show(word)} / "
+                    f"{place(handler)}：文本路由里写文字或 re.compile(...)，不能是 {_show(word)}"
+                )
 
     def kind(self, kinds: tuple[str, ...], handler: Handler) -> None:
         """Add a route for all messages of some kinds (WeChat's MsgType). The errors are those of `text`."""
         for kind in kinds:
             if (cls := KINDS[kind]) in self._kinds:
-                raise _dead(handler, f"{kind} has a route already", self._kinds[cls])
+                raise _taken(handler, kind, self._kinds[cls])
             check_call(f"the route for {kind}", handler, "req")
             self._kinds[cls] = handler
 
@@ -137,7 +157,7 @@ class Routes:
         _check_key(event, key, handler)
         taken = self._events.get((event, key)) or self._events.get((event, None))
         if taken is not None:
-            raise _dead(handler, f"{name}{'' if key is None else f' with the key {key!r}'} has a route already", taken)
+            raise _taken(handler, f"{name}{'' if key is None else f' with the key {key!r}'}", taken)
         check_call(f"the route for {name}", handler, "event")
         from ..events import EVENTS  # not at the top, see `read_msg`
 
@@ -160,7 +180,8 @@ def _check_key(event: str, key: str | None, handler: Handler) -> None:
         raise _dead(
             handler,
             f"{event} never has the key {key!r}: a scene comes as qrscene_{key} from a new follower and as {key} from "
-            f'others; write @server.scan("{key.removeprefix("qrscene_")}") / 扫码场景请用 @server.scan',
+            f'others; write @server.scan("{key.removeprefix("qrscene_")}")',
+            f'{event} 的 EventKey 不会是 {key!r}：扫码场景请用 @server.scan("{key.removeprefix("qrscene_")}")',
         )
 
 
@@ -170,16 +191,27 @@ _SCENE = {
 }
 
 
-def _dead(handler: Handler, why: str, taken: Handler | None = None) -> ConfigError:
+# What nobody sends as a whole, and everybody writes in a pattern: a group, a class, ``.*``, anchors at both ends.
+_LIKE_A_PATTERN = re.compile(r"\(.*[|*+?].*\)|\(\?P<|\[[^\]]+-[^\]]+\]|\.[*+]|\\[dswb]|\A\^.*\$\Z")
+
+
+def _taken(handler: Handler, what: str, taken: Handler) -> ConfigError:
+    return _dead(handler, f"{what} has a route already", f"{what} 已经有路由了", taken)
+
+
+def _dead(handler: Handler, english: str, chinese: str, taken: Handler | None = None) -> ConfigError:
     where = f": {place(taken)}" if taken is not None else ""
-    return ConfigError(f"{place(handler)}: this route can never match / 此路由永远不会匹配. {why}{where}")
+    return ConfigError(
+        f"{place(handler)}: this route can never match: {english}{where} / "
+        f"{place(handler)}：这个路由永远轮不到：{chinese}{where}"
+    )
 
 
 def _show(word: Any) -> str:
     return f"re.compile({word.pattern!r})" if isinstance(word, re.Pattern) else repr(word)
 
 
-def check_call(what: str, handler: Handler, *arguments: str, names: Iterable[str] = ()) -> None:
+def check_call(what: str, handler: Handler, *arguments: str, names: Iterable[str] = (), unnamed: int = 0) -> None:
     """Find out at start whether a handler can be called.
 
     Args:
@@ -187,12 +219,16 @@ def check_call(what: str, handler: Handler, *arguments: str, names: Iterable[str
         handler: A function or another callable.
         arguments: What it gets by position.
         names: What it gets by keyword.
+        unnamed: How many groups of its pattern there are in all; those without a name are not given to it.
 
     Raises:
         ConfigError: It is no function, or takes other arguments.
     """
     if not callable(handler):
-        raise ConfigError(f"{what} must be a function, not {type(handler).__name__}")
+        raise ConfigError(
+            f"{what} must be a function, not {type(handler).__name__} / "
+            f"{what}：要的是函数，不是 {type(handler).__name__}（@server.image 下面一行写 def）"
+        )
     try:
         signature = inspect.signature(handler)
     except (TypeError, ValueError):  # some of those written in C do not tell
@@ -201,9 +237,14 @@ def check_call(what: str, handler: Handler, *arguments: str, names: Iterable[str
         signature.bind(*arguments, **dict.fromkeys(names))
     except TypeError as exc:
         given = ", ".join([*arguments, *(f"{name}=..." for name in names)])
+        wanted = ", ".join([*arguments, *names])
+        english, chinese = str(exc), f"应写成 def {title(handler).rpartition('.')[2]}({wanted})"
+        if unnamed > len(list(names)):
+            english += "; only named groups are given, like (?P<city>.+)"
+            chinese += "；只有命名的组会传给函数：把 (.+) 写成 (?P<city>.+)"
         raise ConfigError(
             f"{what}: {place(handler)} is written with the arguments {signature}, but will be called with ({given}): "
-            f"{exc} / 处理函数的参数不对"
+            f"{english} / {place(handler)}：处理函数的参数不对，{chinese}"
         ) from None
 
 

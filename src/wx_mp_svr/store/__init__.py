@@ -67,7 +67,7 @@ def open_store(url: str) -> Store:
         from .redis import RedisStore, address_of
     except ImportError as exc:
         raise ConfigError(
-            "the store is on Redis, but redis-py is missing: pip install 'wx-mp-svr[redis]' / 缺少 redis 库：请安装它"
+            "the store is on Redis, but redis-py is missing: pip install redis / 缺少 redis 库：pip install redis"
         ) from exc
     try:
         store = RedisStore(url)

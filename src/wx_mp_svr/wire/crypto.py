@@ -33,7 +33,9 @@ def key_of(encoding_aes_key: str) -> bytes:
             raise ValueError("length")
         return key
     except ValueError as exc:
-        raise ConfigError("an EncodingAESKey has exactly 43 characters from A-Z a-z 0-9") from exc
+        raise ConfigError(
+            "an EncodingAESKey has exactly 43 characters from A-Z a-z 0-9 / EncodingAESKey 是 43 位字母或数字"
+        ) from exc
 
 
 class Cipher:
