@@ -207,13 +207,15 @@ OPENED = (
     "the store must be memory:, sqlite:PATH, or like redis://127.0.0.1:6379/0 or redis://:PASSWORD@HOST:6379/0 with "
     "special characters percent-encoded / 应为 memory:、sqlite:路径，或 redis://主机:端口/库号，密码中的特殊字符须百分号编码"
 )
+NO_APP = r"this server has no app yet; call init_app\(app\) first / 还没有应用：先调用 init_app\(app\)"
 EVENT = (
     r'an event route is written like @server.event\("CLICK", key="V1001"\) / '
     r'事件路由写成 @server.event\("CLICK", key="V1001"\)'
 )
 PROGRAMS = [
     (lambda: build(tokn="x"), r"there is no setting tokn; did you mean token\? / 没有 tokn 这个设置，是不是 token？"),
-    (lambda: build(zzz="x"), "there is no setting zzz; the README's table 全部设置 has them all / 没有 zzz 这个设置，见 README 的「全部设置」"),
+    (lambda: build(zzz="x"), "there is no setting zzz; the README's table 全部设置 has them all / "
+     "没有 zzz 这个设置，见 README 的「全部设置」"),
     (lambda: build(store="redis://:s3cret@host:x/0"), OPENED),
     (lambda: build(store="redis://:s3cret/a@host:6379/0"), OPENED),
     (lambda: build(store="redis://127.0.0.1:6379/0?nonsense=1"), OPENED),
@@ -228,10 +230,10 @@ PROGRAMS = [
      "演示用的 .*只能监听 127.0.0.1：请换成自己的"),
     (lambda: build().run(host="0.0.0.0", debug=True), "debug=True is for your own machine, and 0.0.0.0 can be reached by "
      "others / debug=True 只能用在本机：0.0.0.0 是别人也能访问的地址"),
-    (lambda: WxMpServer(app=None).run(), r"this server has no app yet; call init_app\(app\) first / 还没有应用：先调用 init_app\(app\)"),
-    (lambda: WxMpServer(app=None).stats(), r"this server has no app yet; call init_app\(app\) first / 还没有应用：先调用 init_app\(app\)"),
-    (lambda: WxMpServer(app=None).test_client(), r"this server has no app yet; call init_app\(app\) first / 还没有应用：先调用 init_app\(app\)"),
-    (lambda: WxMpServer(app=None).run_job({}), r"this server has no app yet; call init_app\(app\) first / 还没有应用：先调用 init_app\(app\)"),
+    (lambda: WxMpServer(app=None).run(), NO_APP),
+    (lambda: WxMpServer(app=None).stats(), NO_APP),
+    (lambda: WxMpServer(app=None).test_client(), NO_APP),
+    (lambda: WxMpServer(app=None).run_job({}), NO_APP),
     (mounted_twice, "this server is mounted already; make one WxMpServer for each app and account / "
      "这个 WxMpServer 已经挂好了：每个应用、每个公众号各用一个"),
     (path_taken, "WX_MP_PATH: /wx_mp_cb is taken by 'page' of this app; choose another path for one of the two / "
@@ -242,16 +244,19 @@ PROGRAMS = [
      r"written with the arguments \(\), "
      r"but will be called with \(req\): too many positional arguments / .*处理函数的参数不对，应写成 def <lambda>\(req\)"),
     (lambda: build(on_error=handler), rf"on_error: handler \({HERE}:\d+\) is written with the arguments \(req\), "
-     r"but will be called with \(exc, req\): too many positional arguments / .*处理函数的参数不对，应写成 def handler\(exc, req\)"),
+     r"but will be called with \(exc, req\): too many positional arguments / .*"
+     r"处理函数的参数不对，应写成 def handler\(exc, req\)"),
     (lambda: build().text(re.compile("天气(?P<city>.+)"))(handler), r"the route for re.compile\('天气\(\?P<city>.+\)'\): "
      rf"handler \({HERE}:\d+\) is written with the arguments \(req\), but will be called with \(req, city=...\): "
      r"got an unexpected keyword argument 'city' / .*处理函数的参数不对，应写成 def handler\(req, city\)"),
     (lambda: build().text(re.compile("天气(.+)"))(earlier_positional), r".*missing a required argument: 'city'; "
      r"only named groups are given, like \(\?P<city>.\+\) / .*只有命名的组会传给函数：把 \(.\+\) 写成 \(\?P<city>.\+\)"),
-    (lambda: build().text(5)(handler), rf"handler \({HERE}:\d+\): a text route is a str or re.compile\(...\), not 5 / .*不能是 5"),
+    (lambda: build().text(5)(handler), rf"handler \({HERE}:\d+\): a text route is a str or re.compile\(...\), "
+     "not 5 / .*不能是 5"),
     (lambda: build().text(re.compile(b"a"))(handler), rf"handler \({HERE}:\d+\): a text route is a str or "
      r"re.compile\(...\), not re.compile\(b'a'\) / .*不能是 re.compile\(b'a'\)"),
-    (lambda: build().image("帮助"), "the route for image must be a function, not str / the route for image：要的是函数，不是 str.*"),
+    (lambda: build().image("帮助"), "the route for image must be a function, not str / "
+     "the route for image：要的是函数，不是 str.*"),
     (lambda: build().event(handler), EVENT),
     (lambda: build().event("CLICK", key=1), EVENT),
     (lambda: FakeWeChat("http://127.0.0.1/wx_mp_cb", token=TOKEN, appid=APPID, aes_key=KEY[1:]),
@@ -420,7 +425,8 @@ HANDLERS = [
     (lambda req: TransferCustomerServiceRspMsg(1), f"{CANNOT} TransferCustomerServiceRspMsg.kf_account must be text (str), "
      "not int"),
     (stream, f"the reply of {at(stream)} cannot be sent: stream yielded int; a streaming handler yields str"),
-    (async_stream, f"the reply of {at(async_stream)} cannot be sent: async_stream yielded int; a streaming handler yields str"),
+    (async_stream, f"the reply of {at(async_stream)} cannot be sent: "
+     "async_stream yielded int; a streaming handler yields str"),
     (bare_touch, NO_ASYNC_WITH),
     (bare_with, NO_ASYNC_WITH),
     (bare_stream, NO_ASYNC_WITH),

@@ -213,7 +213,7 @@ def test_a_route_that_can_never_match_is_refused_and_names_the_line(rules, messa
     hooks = Hooks()
     for rule in rules[:-1]:
         write(hooks, rule)
-    with pytest.raises(ConfigError, match="this route can never match: .* / .*这个路由永远轮不到：") as error:
+    with pytest.raises(ConfigError, match=r"this route can never match: .* / .*这个路由永远轮不到：") as error:
         write(hooks, rules[-1])
     assert message in str(error.value)
     handler = rules[-1][2] if isinstance(rules[-1], tuple) else hear
