@@ -1,13 +1,6 @@
 """回声公众号：文本、图片、语音原样返回。运行 python demo.py，然后在公众平台提交服务器配置。"""
 
-import os
-
 from wx_mp_svr import ImageReqMsg, ImageRspMsg, TextReqMsg, VoiceReqMsg, VoiceRspMsg, WxMpServer
-
-# 演示用的值，只能在本机使用；上线前设置同名环境变量，换成自己的。
-os.environ.setdefault("WX_MP_APPID", "wx0000000000000000")
-os.environ.setdefault("WX_MP_TOKEN", "xxx")
-os.environ.setdefault("WX_MP_AES_KEY", "x" * 43)
 
 
 class Echo(WxMpServer):

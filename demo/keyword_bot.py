@@ -1,13 +1,9 @@
 """关键词公众号（明文模式）：「你好」打招呼，其他文字复述，图片发回，其余只确认收到。运行 python keyword_bot.py。"""
 
-import os
 import re
 import time
 
 from wx_mp_svr import ImageRspMsg, WxMpServer
-
-# 演示用的值，只能在本机使用；上线前设置同名环境变量，换成自己的。
-os.environ.setdefault("WX_MP_TOKEN", "xxx")
 
 server = WxMpServer(mode="plain")
 

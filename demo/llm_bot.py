@@ -11,10 +11,6 @@ from openai import AsyncOpenAI, OpenAI
 
 from wx_mp_svr import ConfigError, ImageReqMsg, TextReqMsg, VoiceReqMsg, WxMpServer
 
-# 演示用的值，只能在本机使用；上线前设置同名环境变量，换成自己的。
-os.environ.setdefault("WX_MP_APPID", "wx0000000000000000")
-os.environ.setdefault("WX_MP_TOKEN", "xxx")
-os.environ.setdefault("WX_MP_AES_KEY", "x" * 43)
 NAMES = ("OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_KEY")
 if missing := [name for name in NAMES if not re.fullmatch("[!-~]+", os.environ.get(name, ""))]:
     hint = "大模型的接口地址、模型名、密钥，里面没有空格和中文；不需要密钥的随便填"

@@ -10,10 +10,6 @@ from wechatpy import WeChatClient, WeChatClientException
 
 from wx_mp_svr import Article, ImageRspMsg, TextRspMsg, WxMpServer, split_text
 
-# 演示用的值，只能在本机使用；上线前设置同名环境变量，换成自己的。
-os.environ.setdefault("WX_MP_APPID", "wx0000000000000000")
-os.environ.setdefault("WX_MP_TOKEN", "xxx")
-os.environ.setdefault("WX_MP_AES_KEY", "x" * 43)
 SECRET = os.environ.get("WX_APPSECRET", "")
 API = os.environ.get("WX_API", "https://api.weixin.qq.com")  # 本机没有固定 IP、进不了白名单时，换成自己的转发地址
 MOST = 5  # 用户每发一条消息，最多发给他 5 条

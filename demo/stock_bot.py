@@ -10,11 +10,6 @@ from pathlib import Path
 
 from wx_mp_svr import WxMpServer
 
-# 演示用的值，只能在本机使用；上线前设置同名环境变量，换成自己的。
-os.environ.setdefault("WX_MP_APPID", "wx0000000000000000")
-os.environ.setdefault("WX_MP_TOKEN", "xxx")
-os.environ.setdefault("WX_MP_AES_KEY", "x" * 43)
-
 DATABASE = os.environ.get("STOCK_DB", Path(__file__).with_name("stock.db"))
 
 server = WxMpServer()

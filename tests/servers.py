@@ -25,6 +25,7 @@ from waiting import until
 from werkzeug.serving import make_server
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
+DEMO_ACCOUNT = {"WX_MP_TOKEN": "xxx", "WX_MP_APPID": "wx0000000000000000", "WX_MP_AES_KEY": "x" * 43}
 CALLBACK = "/wx_mp_cb"
 START_SECONDS = 30
 STOP_SECONDS = 5
@@ -68,11 +69,12 @@ def demo(directory: Path, **settings: str) -> Iterator[Running]:
 def bot(directory: Path, program: str, *, workers: bool = False, **settings: str) -> Iterator[Running]:
     """``python demo/PROGRAM.py``, or two gunicorn *workers*."""
     port = free_port()
-    command = [sys.executable, str(DEMO / f"{program}.py")]
-    if workers:
+    command, account = [sys.executable, str(DEMO / f"{program}.py")], {}
+    if workers:  # for them a program is a module, which must have an account of its own
+        account = DEMO_ACCOUNT
         options = ["--workers", "2", "--threads", "16", "-k", "gthread", "--bind", f"127.0.0.1:{port}"]
         command = [sys.executable, "-m", "gunicorn", *options, "--chdir", str(DEMO), f"{program}:server"]
-    env = environment(directory, {"WX_MP_PORT": str(port), "NO_PROXY": "127.0.0.1", **settings})
+    env = environment(directory, {"WX_MP_PORT": str(port), "NO_PROXY": "127.0.0.1", **account, **settings})
     with running(command, env, directory) as process:
         yield answering(f"http://127.0.0.1:{port}{CALLBACK}", process, directory)
 

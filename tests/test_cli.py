@@ -33,6 +33,7 @@ from wx_mp_svr import (
     config,
 )
 from wx_mp_svr.desk import cli
+from wx_mp_svr.desk.echo import echo
 from wx_mp_svr.testing.packets import renewed
 
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -256,7 +257,7 @@ def test_the_demo_account_when_there_is_none(monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("WX_MP_PORT", "0")
     demo = {"token": config.DEMO_TOKEN, "appid": config.DEMO_APPID, "aes_key": config.DEMO_AES_KEY}
-    with servers.in_thread(WxMpServer(on_message=cli.echo, store="memory:", **demo)) as base:
+    with servers.in_thread(WxMpServer(on_message=echo, store="memory:", **demo)) as base:
         result = run("send", "--url", f"{base}/wx_mp_cb", "--json")
     assert json.loads(result.stdout)["content"] == "你好"
     assert result.stderr.count("\n") == 1
@@ -621,7 +622,7 @@ def test_flask_has_the_commands_too(url, tmp_path):
 
 
 def test_every_command_has_a_help_in_chinese():
-    assert set(cli.group.commands) == {"demo", "simulate", "send", "replay", "keygen", "check"}
+    assert set(cli.group.commands) == {"dev", "demo", "simulate", "send", "replay", "keygen", "check"}
     for name, command in cli.group.commands.items():
         assert re.search("[一-鿿]", command.help), name
         for option in command.params:
@@ -637,8 +638,8 @@ def test_demo_is_a_bot_and_a_simulator(tmp_path):
     with servers.running(command, env, tmp_path) as process:
         running = servers.answering(f"http://127.0.0.1:{bot}/wx_mp_cb", process, tmp_path)
         assert run("send", "--url", running.url, "--expect", "^你好$").exit_code == 0
-        assert run("demo", "--bot-port", str(bot)).exit_code == 2  # the port is taken
         until(lambda: answers(page), running.log_text)
+        assert run("demo", "--no-browser", "--port", str(page)).exit_code == 2  # the port is taken
         assert run("simulate", "--no-browser", "--port", str(page)).exit_code == 2
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0, running.log_text()

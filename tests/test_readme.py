@@ -57,10 +57,10 @@ NOT_RUN = {
     "docker": "it needs a Docker engine; tests/test_deploy.py runs what the image would",
     "python -m pytest": "that is what is running",
 }
-SERVERS = ("python ", "gunicorn ", "wx-mp-svr demo", "wx-mp-svr simulate")  # which a reader leaves running
+SERVERS = ("python ", "gunicorn ", "wx-mp-svr dev", "wx-mp-svr demo")  # which a reader leaves running
 # Sections in which the account stands in the environment already.
 CONFIGURED = ("上线", "性能")
-DEMO_ACCOUNT = {**cli.DEMO}
+DEMO_ACCOUNT = servers.DEMO_ACCOUNT
 
 
 def rows(heading, strip="`"):
@@ -80,9 +80,7 @@ def sections():
 
 SECTIONS = dict(sections())
 COMMANDS = [line for blocks in SECTIONS.values() for block in blocks for line in block]
-DEMOS = [
-    (re.search(r"\[(.*?)\]", cells[0])[1], cells[2].strip("`"), cells[3].strip("`")) for cells in rows("\n## 例子")
-]
+DEMOS = [(re.search(r"\[(.*?)\]", cells[0])[1], cells[2].strip("`")) for cells in rows("\n## 例子")]
 
 
 # -- what runs ---------------------------------------------------------------------------------------------------------
@@ -166,8 +164,7 @@ class Reader:
         with servers.running(words, env, folder) as process:
             if simulator:
                 self.page(page, process, folder)
-            if words[1] != "simulate":
-                servers.answering(f"http://127.0.0.1:{self.port}{servers.CALLBACK}", process, folder)
+            servers.answering(f"http://127.0.0.1:{self.port}{servers.CALLBACK}", process, folder)
             yield
 
     def page(self, page: str, process: "subprocess.Popen[bytes]", folder: Path) -> None:
@@ -179,17 +176,16 @@ class Reader:
         found = until(lambda: re.search(re.escape(page) + r"\S+", log()), log, servers.START_SECONDS)
         assert servers.answers(found[0])
 
-    def send(self, env: Mapping[str, str], prefix: str = "") -> None:
+    def send(self, env: Mapping[str, str]) -> None:
         """Send a text, and see that there is a bubble with an answer, and not the text for errors."""
-        own = dict(word.split("=", 1) for word in shlex.split(prefix))
         send = ["wx-mp-svr", "send", "--text", "你好"]
-        done = subprocess.run(send, env={**env, **own}, capture_output=True, text=True, encoding="utf-8", timeout=60)
+        done = subprocess.run(send, env=env, capture_output=True, text=True, encoding="utf-8", timeout=60)
         assert done.returncode == 0 and "┌" in done.stdout, done.stdout + done.stderr
         assert "抱歉" not in done.stdout
 
 
 def is_bot(line: str) -> bool:
-    return line.startswith(SERVERS) and not line.startswith((*NOT_RUN, "wx-mp-svr simulate"))
+    return line.startswith(SERVERS) and not line.startswith(tuple(NOT_RUN))
 
 
 def follow(reader: Reader, blocks: list[list[str]]) -> None:
@@ -201,12 +197,11 @@ def follow(reader: Reader, blocks: list[list[str]]) -> None:
                 reader.send({**reader.environment(reader.folder()), "WX_MP_STORE": env.get("WX_MP_STORE", "memory:")})
 
 
-def try_demo(reader: Reader, run: str, chat: str) -> None:
-    prefix, command, _ = chat.partition("wx-mp-svr simulate")
-    assert command, chat
+def try_demo(reader: Reader, run: str) -> None:
     model = [f"export OPENAI_BASE_URL={reader.model_url} OPENAI_MODEL=m OPENAI_API_KEY=k"]
-    with reader.terminal([*(model if "llm" in run else []), run]), reader.terminal([chat]):
-        reader.send(reader.environment(reader.folder()), prefix)
+    with reader.terminal([*(model if "llm" in run else []), run]):
+        mode = {"WX_MP_MODE": "plain"} if "keyword" in run else {}
+        reader.send({**reader.environment(reader.folder()), **mode})
 
 
 # Runs each example as a module, in one process since starting takes longest, and asks each bot in it.
@@ -252,7 +247,7 @@ def outcomes(tmp_path_factory):
 
     with ThreadPoolExecutor(3) as pool:
         started = {title: pool.submit(follow, reader(title), blocks) for title, blocks in SECTIONS.items()}
-        started |= {name: pool.submit(try_demo, reader(), run, chat) for name, run, chat in DEMOS}
+        started |= {name: pool.submit(try_demo, reader(), run) for name, run in DEMOS}
         started["examples"] = pool.submit(run_examples, tmp_path_factory.mktemp("examples"))
         yield started
     model.shutdown()
@@ -270,14 +265,14 @@ def test_every_command_runs(title, outcomes):
     outcomes[title].result()
 
 
-@pytest.mark.parametrize("name", [name for name, _, _ in DEMOS])
+@pytest.mark.parametrize("name", [name for name, _ in DEMOS])
 def test_every_demo_answers_in_the_simulator(name, outcomes):
     outcomes[name].result()
 
 
 def test_every_demo_is_in_the_table():
     programs = [path.name for path in servers.DEMO.glob("*.py") if "server.run()" in path.read_text("utf-8")]
-    assert sorted(name for name, _, _ in DEMOS) == sorted(programs)
+    assert sorted(name for name, _ in DEMOS) == sorted(programs)
 
 
 def test_what_is_not_run_is_there():

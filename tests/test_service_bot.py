@@ -171,7 +171,7 @@ def test_what_is_set_up_wrongly_is_said_at_start(tmp_path, name):
     settings, faults, *cures = STARTS[name]
     with wechat_api(APPID) as api:
         api.fail("token", *faults)
-        own = {"WX_API": api.url, "WX_APPSECRET": SECRET, "NO_PROXY": "*", **settings}
+        own = {**servers.DEMO_ACCOUNT, "WX_API": api.url, "WX_APPSECRET": SECRET, "NO_PROXY": "*", **settings}
         command = [sys.executable, "-c", "import service_bot"]
         env = servers.environment(tmp_path, own)
         done = subprocess.run(command, env=env, cwd=servers.DEMO, capture_output=True, encoding="utf-8", timeout=60)

@@ -3,7 +3,6 @@
 import json
 import re
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,7 +20,7 @@ import servers
 from waiting import until
 
 from wx_mp_svr import Article, WxMpServer
-from wx_mp_svr.desk.cli import echo
+from wx_mp_svr.desk.echo import echo
 from wx_mp_svr.desk.simulator import make_app, serve
 from wx_mp_svr.desk.simulator.talk import KINDS, Talk
 from wx_mp_svr.events import EVENTS
@@ -107,7 +106,7 @@ class Page:
         response = self.get("events", buffered=False)
         first = next(iter(response.response))
         response.close()
-        return json.loads(first.decode().removeprefix("data: "))
+        return json.loads(first.decode().splitlines()[0].removeprefix("data: "))
 
 
 # -- who gets in -----------------------------------------------------------------------------------------------------
@@ -543,34 +542,7 @@ def test_too_many_pushes_at_once_are_refused(monkeypatch):
 
 # -- the page in Chromium --------------------------------------------------------------------------------------------
 
-CHROMIUM = "/usr/bin/chromium"
-ARGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 GREEN, WHITE, LINK = "rgb(149, 236, 105)", "rgb(255, 255, 255)", "rgb(87, 107, 149)"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if not shutil.which(CHROMIUM):
-        pytest.fail(
-            f"{CHROMIUM} is missing, but these tests need a real browser: apt-get install chromium fonts-noto-cjk"
-        )
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        pytest.fail("playwright is missing: pip install playwright (its own browsers are not needed)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -764,7 +736,10 @@ def test_what_is_copied_as_pytest_runs(visit, tmp_path):
     text = page.input_value("#copied")
     assert "server.test_client()" in text
     (tmp_path / "test_copied.py").write_text(text)
-    env = {**servers.environment(tmp_path, {}), "PYTHONPATH": f"{servers.DEMO}:{':'.join(filter(None, sys.path))}"}
+    env = {
+        **servers.environment(tmp_path, servers.DEMO_ACCOUNT),
+        "PYTHONPATH": f"{servers.DEMO}:{':'.join(filter(None, sys.path))}",
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_copied.py"]
     run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert "1 passed" in run.stdout, run.stdout + run.stderr

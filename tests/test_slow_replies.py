@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import logging
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -593,9 +594,12 @@ def test_stats_are_json_ready_numbers():
 
 
 def test_one_line_a_push_says_what_became_of_it_and_never_what_was_said(caplog):
-    caplog.set_level(logging.INFO, "wx_mp_svr")
+    """One line when the handler is done; what became of each try only for who looks closer."""
+    caplog.set_level(logging.DEBUG, "wx_mp_svr")
     bot = Bot(sleeper)
     bot.wechat.send_text("6")
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert [re.sub(r"[0-9.]+ s$", "", line) for line in told if "→" in line] == ["文本 → on_message() · "]
     lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("push ")]
     assert [line.split(" ms=")[0] for line in lines] == [
         "push kind=TextReqMsg outcome=reply try=2",

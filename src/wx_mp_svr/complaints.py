@@ -56,5 +56,13 @@ def place_of(exc: BaseException) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
+def traceback_of(exc: BaseException) -> str:
+    """Return the traceback from the first line of the user's own program on."""
+    frames = exc.__traceback__
+    while frames is not None and _is_foreign(frames.tb_frame.f_code.co_filename) and frames.tb_next:
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(type(exc), exc, frames)).rstrip()
+
+
 def _is_foreign(file: str) -> bool:
     return file.startswith((_PACKAGE, "<frozen")) or "site-packages" in Path(file).parts

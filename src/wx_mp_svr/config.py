@@ -245,10 +245,10 @@ def warnings(settings: Settings) -> Iterator[str]:
     """Yield what should be said, loudly, at start."""
     if settings.demo_values:
         yield (
-            "the demo's Token, AES key or AppID are in use, which anybody knows: only requests of this machine are "
-            "answered (a proxy here that hides where they come from cannot be told); set your own before you go live / "
-            "正在使用演示账号，它的 Token、AES_KEY、AppID 人人皆知：只应答本机的请求"
-            "（本机上不写 X-Forwarded-For 的代理分辨不出来），上线前请换成自己的"
+            "the demo's account is in use, which anybody knows: only this machine is answered (a proxy here that hides "
+            "where requests come from cannot be told); set your own before you go live / "
+            "正在使用演示账号，它的 Token、密钥人人皆知：只应答本机的请求（本机上不写 X-Forwarded-For 的代理分辨不出来），"
+            "上线前请设置自己的"
         )
     if settings.mode != "safe":
         chinese = {"plain": "明文", "compatible": "兼容"}[settings.mode]

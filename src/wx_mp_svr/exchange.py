@@ -125,9 +125,9 @@ class Exchange:
             return ACK
         # claim, handler, reply
         outcome = self._tries.answer(req, letter.xml, timestamp=int(params.timestamp), threaded=threaded)
-        if log.isEnabledFor(logging.INFO):
+        if log.isEnabledFor(logging.DEBUG):
             kind, took = type(req).__name__, (time.monotonic() - begun) * 1000
-            log.info("push kind=%s outcome=%s try=%d ms=%.0f", kind, outcome.how, outcome.number, took)
+            log.debug("push kind=%s outcome=%s try=%d ms=%.0f", kind, outcome.how, outcome.number, took)
         if outcome.xml is None:
             return HANG_UP
         if not outcome.xml:

@@ -87,9 +87,9 @@ def serve(app: Flask, settings: Settings, *, host: str | None, port: int | None,
         app.debug = True
         if is_running_from_reloader():
             _tell(host, port, settings)
-        run_simple(host, port, app, threaded=True, use_reloader=True, request_handler=_Quiet)
+        run_simple(host, port, app, threaded=True, use_reloader=True, request_handler=Quiet)
         return
-    server = make_server(host, port, app, threaded=True, request_handler=_Quiet)
+    server = make_server(host, port, app, threaded=True, request_handler=Quiet)
     _tell(host, server.server_port, settings)
     server.serve_forever()
 
@@ -99,8 +99,8 @@ def _tell(host: str, port: int, settings: Settings) -> None:
     log.info("listening on http://%s:%d%s / 正在监听，按 Ctrl+C 结束", host, port, settings.path)
 
 
-class _Quiet(WSGIRequestHandler):
-    """Writes no access log: signatures and users stand in the query."""
+class Quiet(WSGIRequestHandler):
+    """Writes no access log: signatures, users and keys stand in the addresses."""
 
     def log_request(self, *_: object) -> None:
         """Say nothing."""

@@ -22,7 +22,7 @@ from .delivery.runs import Job, Runs
 from .delivery.texts import Texts
 from .delivery.tries import Tries
 from .errors import ConfigError
-from .exchange import FORBIDDEN, Answer, Exchange
+from .exchange import FORBIDDEN, TEXT, Answer, Exchange
 from .front import HEADERS, in_front_of, is_from_here, read_body
 from .handling.handlers import NAMES
 from .handling.registry import Hooks
@@ -195,6 +195,7 @@ class WxMpServer(Hooks):
         if self._alone:
             # Flask's dispatch costs as much as all that we do; where nobody else is mounted, nobody misses it.
             app.wsgi_app = in_front_of(app.wsgi_app, settings.path, self._answer)  # type: ignore
+            app.register_error_handler(404, self._say_what_this_is)
 
     def _tell_shared_token(self, settings: config.Settings) -> None:
         """Warn of one Token for two accounts: where it does not cover messages, a URL of the one forges for the other."""
@@ -275,6 +276,13 @@ class WxMpServer(Hooks):
         return exchange.answer(
             query, body, now=self.clock.wall(), remote=remote, threaded=threaded, from_cloud=from_cloud
         )
+
+    def _say_what_this_is(self, error: Any) -> Any:
+        """Answer who opens the address without a path, where the user's app has nothing to show."""
+        if request.path != "/":
+            return error
+        words = f"这里是微信公众号的消息服务，回调地址是 {self.settings.path}（服务器配置里的 URL 要写到这个路径）\n"
+        return Response(words, content_type=TEXT)
 
     def _turn_away(self) -> Answer:
         """Answer a stranger where the demo's account is in use, which anybody could forge messages for."""
@@ -398,6 +406,11 @@ class WxMpServer(Hooks):
     def __repr__(self) -> str:
         """Show the settings but no secret."""
         return f"<{type(self).__name__} {getattr(self, 'settings', 'not mounted yet')!r}>"
+
+
+def mounted_in(app: Flask) -> list[WxMpServer]:
+    """Return the servers that are mounted in a Flask app."""
+    return [server for server in _mounted.all() if server.app is app]
 
 
 def _envelope_of(settings: config.Settings) -> Envelope:

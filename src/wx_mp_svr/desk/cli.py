@@ -1,4 +1,4 @@
-"""The command line: demo, simulate, send, replay, keygen, check; as ``wx-mp-svr`` and as ``flask wx-mp``.
+"""The command line: dev, demo, simulate, send, replay, keygen, check; as ``wx-mp-svr`` and as ``flask wx-mp``.
 
 Reads options, asks `FakeWeChat`, `diagnosis` or the simulator, and prints. No secret is printed but keygen's own.
 Exit codes: 0 as expected, 1 another reply, 2 usage or configuration, 3 no valid reply, 4 not reachable, 130 Ctrl-C.
@@ -7,14 +7,11 @@ Exit codes: 0 as expected, 1 another reply, 2 usage or configuration, 3 no valid
 
 import errno
 import json
-import logging
 import os
 import re
 import secrets
 import string
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,9 +22,6 @@ import click
 from .. import config
 from ..config import Settings
 from ..errors import ConfigError
-from ..req_msg import ImageReqMsg, TextReqMsg, VoiceReqMsg
-from ..rsp_msg import ImageRspMsg, VoiceRspMsg
-from ..server import WxMpServer
 from ..testing import FakeWeChat, Result
 from ..testing.packets import read_xml, renewed
 from . import diagnosis, envfile, files
@@ -40,7 +34,6 @@ from .terminal import bubble, hidden, hide, say, shown, spinner, tell
 
 OTHER_REPLY, NO_ROOM = 1, 1
 INTERRUPTED = 130  # as a shell says it
-DEMO = {"WX_MP_APPID": config.DEMO_APPID, "WX_MP_TOKEN": config.DEMO_TOKEN, "WX_MP_AES_KEY": config.DEMO_AES_KEY}
 
 
 class _Group(click.Group):
@@ -85,9 +78,9 @@ def main() -> None:
 
 def account_of(environ: Mapping[str, str]) -> Settings:
     """Return the account of the environment, or the demo's where it has none; end where it is wrong."""
-    if not any(environ.get(name) for name in DEMO):
+    if demo := config.demo_account({}, {}, environ):
         say("没有设置 WX_MP_APPID、WX_MP_TOKEN、WX_MP_AES_KEY，使用演示账号的值", err=True)
-        environ = {**environ, **DEMO, **({"WX_MP_AES_KEY": ""} if environ.get("WX_MP_MODE") == "plain" else {})}
+        environ = {**environ, **demo}
     try:
         return config.load({}, {}, environ)
     except ConfigError as exc:
@@ -323,18 +316,6 @@ _page_port = click.option("--port", type=click.IntRange(1, 65535), default=5002,
 _no_browser = click.option("--no-browser", is_flag=True, help="不打开浏览器")
 
 
-def echo(req: Any) -> Any:
-    """Answer as the demo account does: text, image and voice come back."""
-    match req:
-        case TextReqMsg(content=text):
-            return text
-        case ImageReqMsg(media_id=media):
-            return ImageRspMsg(media)
-        case VoiceReqMsg(media_id=media):
-            return VoiceRspMsg(media)
-    return "暂不支持ECHO的消息类型"
-
-
 def _simulate(settings: Settings, url: str, port: int, no_browser: bool, name: str = "我的公众号") -> None:
     from .simulator import serve  # here, since only these two commands need the page and what it brings
 
@@ -357,24 +338,36 @@ def simulate(url: str | None, port: int, no_browser: bool) -> None:
     _simulate(settings, url_of(settings, url), port, no_browser)
 
 
+_bot_port = click.option(
+    "--bot-port", type=click.IntRange(1, 65535), help="机器人的端口（给 send、check 和内网穿透用），默认 5001"
+)
+
+
+@group.command()
+@click.argument("target", metavar="[bot.py | 模块:server]", default="bot.py")
+@_page_port
+@_bot_port
+@_no_browser
+def dev(target: str, port: int, bot_port: int | None, no_browser: bool) -> None:
+    """在模拟器里运行你自己的机器人：一个终端，存盘后自动重新加载，出错在页面上看得到。
+
+    不用设置：什么都没设置时用演示账号。文件里的 run() 不会执行，由这个命令代劳。
+    """
+    from .dev import dev as serve_dev  # here, since only these commands need the page and what it brings
+    from .loading import is_file, split
+
+    if is_file(target) and not Path(split(target)[0]).is_file():
+        raise click.UsageError(f"没有 {split(target)[0]} 这个文件：写出文件名，例如 wx-mp-svr dev bot.py")
+    serve_dev(target, port=port, bot_port=bot_port, open_browser=not no_browser, name="我的公众号")
+
+
 @group.command()
 @_page_port
-@click.option("--bot-port", type=click.IntRange(1, 65535), help="回声公众号的端口，默认 5001")
+@_bot_port
 @_no_browser
 def demo(port: int, bot_port: int | None, no_browser: bool) -> None:
     """运行回声公众号和模拟器，打开浏览器：不需要账号，马上可以聊天。"""
-    settings = account_of(os.environ)
-    bot_port = bot_port or settings.port
-    url = f"http://127.0.0.1:{bot_port}{settings.path}"
-    if reach(url).level == "ok":
-        raise click.UsageError(f"端口 {bot_port} 已被占用：用 --bot-port 换一个")
-    account = {**diagnosis.account(settings), "path": settings.path, "store": "memory:"}
-    logging.basicConfig(format="%(message)s")  # warnings only: a line for each push would bury the page's address
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    server = WxMpServer(on_message=echo, on_subscribe=lambda event: "欢迎关注", **account)
-    bot = threading.Thread(target=server.run, args=("127.0.0.1", bot_port), name="demo", daemon=True)
-    bot.start()
-    while bot.is_alive() and reach(url).level == "error":
-        time.sleep(0.05)
-    say(f"回声公众号运行在 {url}", err=True)
-    _simulate(settings, url, port, no_browser, "回声公众号")
+    from .dev import dev as serve_dev
+
+    account_of(os.environ)  # ends where it is wrong
+    serve_dev("wx_mp_svr.desk.echo", port=port, bot_port=bot_port, open_browser=not no_browser, name="回声公众号")

@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, aclosing, closing
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from enum import Enum
 from types import FunctionType, GeneratorType, MethodType
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from ..clock import Clock
 from ..errors import ReplyError, SessionBusy
 from ..req_msg import ReqMsg, bind_session
 from ..rsp_msg import EmptyRspMsg, RspMsg, TextRspMsg, fit
-from .handlers import Handlers, as_reply
+from .handlers import Handlers, as_reply, kind_of
 from .routes import Found, Handler, place, title
 from .sessions import Sessions
 from .workers import Loop
@@ -28,6 +28,9 @@ log = logging.getLogger("wx_mp_svr")
 QUICK_SECONDS = 0.05  # a hand-off to a thread costs as much as an empty Flask view: quick handlers go without
 
 _PLAIN = (str, RspMsg, type(None))
+
+AT_WORK: ContextVar[ReqMsg | None] = ContextVar("wx_mp_svr.at_work", default=None)
+"""The message whose handler is at work here: for whoever reads log lines, to know which push each one belongs to."""
 
 
 class Sink(Protocol):
@@ -174,7 +177,8 @@ class Driver:
 
     def drive(self, found: Found, sink: Sink) -> None:
         """Call a handler in this thread, up to the last word and beyond it, if that comes late."""
-        handler = found.handler
+        handler, begun = found.handler, self._clock.now()
+        AT_WORK.set(sink.req)
         try:
             self._begin_session(sink.req)
             with self._context():
@@ -183,7 +187,7 @@ class Driver:
                     result = self._call(handler, sink, sink.req, **found.groups)
                 except BaseException as error:  # a handler that calls sys.exit() is a bug like any other
                     exc = error
-                self._end(handler, sink, result, exc)
+                self._end(handler, sink, result, exc, begun)
         except Exception as exc:
             self._outside(handler, sink, exc)
 
@@ -211,7 +215,7 @@ class Driver:
             return self._loop.run(self._await(result, handler, sink))
         return result
 
-    def _end(self, handler: Handler, sink: Sink, result: Any, exc: BaseException | None) -> None:
+    def _end(self, handler: Handler, sink: Sink, result: Any, exc: BaseException | None, begun: float) -> None:
         """Say the last word. Store and user's code may block here: never called in the event loop."""
         if exc is None:
             try:
@@ -219,25 +223,32 @@ class Driver:
                 rsp = fit(as_reply(result, handler), sink.req, strict=self._strict())
             except BaseException as error:
                 exc = error
+        took = self._clock.now() - begun
         if exc is not None:
-            rsp = self._failed(handler, sink, exc)
+            rsp = self._failed(handler, sink, exc, took)
+        elif log.isEnabledFor(logging.INFO):
+            words = f"{took:.1f} s" if took >= 1 else f"{took * 1000:.0f} ms"
+            extra = {"handler": place(handler), "took": took}
+            name = title(handler).rpartition("<locals>.")[2]
+            log.info("%s → %s() · %s", kind_of(sink.req), name, words, extra=extra)
         late = sink.reply(rsp)
         if late is not None:
             sink.settle(delivered=self._tell_late(sink, late))
 
-    def _failed(self, handler: Handler, sink: Sink, exc: BaseException) -> RspMsg:
+    def _failed(self, handler: Handler, sink: Sink, exc: BaseException, took: float) -> RspMsg:
         """Log a bug in a handler, and return what the user gets."""
         try:
             sink.req.session.finish(save=False)
         except Exception:
             log.exception("req.session could not be given back")
+        of_handler = {"handler": place(handler), "took": took}
         if isinstance(exc, SessionBusy):
             log.warning("%s waited for req.session; a user gets the busy text", title(handler))
             return self._own(sink, self._words.busy_text)
         if isinstance(exc, ReplyError):
-            log.error("the reply of %s cannot be sent: %s / 这条回复发不出去", place(handler), exc)
+            log.error("the reply of %s cannot be sent: %s / 这条回复发不出去", *(place(handler), exc), extra=of_handler)
         else:
-            log.error("the handler %s raised / 处理函数出错了", place(handler), exc_info=exc)
+            log.error("the handler %s raised / 处理函数出错了", place(handler), exc_info=exc, extra=of_handler)
         on_error = self._handlers.get("on_error")
         if on_error is None or on_error is handler:
             return self._own(sink, self._words.error_text)
@@ -247,7 +258,7 @@ class Driver:
             sink.req.session.finish()
             return fit(as_reply(result, on_error), sink.req, strict=self._strict())
         except BaseException as error:
-            return self._failed(on_error, sink, error)
+            return self._failed(on_error, sink, error, took)
 
     def _own(self, sink: Sink, text: str | None) -> RspMsg:
         return TextRspMsg(text) if text and sink.req.answerable == "yes" else EmptyRspMsg()
@@ -278,7 +289,8 @@ class Driver:
 
     async def drive_async(self, found: Found, sink: Sink) -> None:
         """Call a handler in the event loop. Whatever blocks is done in a thread meanwhile."""
-        handler = found.handler
+        handler, begun = found.handler, self._clock.now()
+        AT_WORK.set(sink.req)
         try:
             self._begin_session(sink.req)
             with self._context():
@@ -288,7 +300,7 @@ class Driver:
                 except BaseException as error:
                     exc = error
                 # With what is set in this context, the application's among it.
-                await self._loop.aside(copy_context().run, self._end, handler, sink, result, exc)
+                await self._loop.aside(copy_context().run, self._end, handler, sink, result, exc, begun)
         except Exception as exc:
             await self._loop.aside(self._outside, handler, sink, exc)
 

@@ -83,6 +83,26 @@ class Handlers:
         )
 
 
+_KINDS = {
+    "text": "文本",
+    "image": "图片",
+    "voice": "语音",
+    "video": "视频",
+    "shortvideo": "小视频",
+    "location": "位置",
+    "link": "链接",
+    "file": "文件",
+    "miniprogrampage": "小程序",
+}
+
+
+def kind_of(req: ReqMsg) -> str:
+    """Name a message's kind in a line for its author; nothing else of what a stranger sent is in it."""
+    if isinstance(req, EventReqMsg):
+        return f"事件 {re.sub(r'[^A-Za-z0-9_]', '?', req.event[:40])}"
+    return _KINDS.get(req.msg_type) or re.sub(r"[^A-Za-z0-9_]", "?", req.msg_type[:40])
+
+
 def as_reply(result: Any, handler: Handler) -> RspMsg:
     """Turn what a handler returned into a reply object.
 

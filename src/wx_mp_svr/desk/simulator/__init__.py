@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, abort, redirect, request, send_from_directory
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import make_server
 
 from ...clock import FastClock
+from ...serve import Quiet
 from ...server import WxMpServer
+from ...store import Store
 from ...store.memory import MemoryStore
 from ...testing import FakeWeChat
 from .talk import Talk
@@ -43,33 +45,47 @@ _MAX_BODY = 32 * 1024 * 1024  # of a saved talk
 _DEFAULT_URL = "http://127.0.0.1:5001/wx_mp_cb"
 
 
-def make_app(target: Any, *, name: str = "我的公众号", key: str | None = None, **account: Any) -> Flask:
+def make_app(
+    target: Any,
+    *,
+    name: str = "我的公众号",
+    key: str | None = None,
+    store: Store | None = None,
+    broken: str = "",
+    found: tuple[str, str] | None = None,
+    **account: Any,
+) -> Flask:
     """Make the simulator as a Flask app. Its page is ``/KEY/``; serve it with threads, and to nobody else.
 
     Args:
         target: The bot: a URL, a WSGI application or a `WxMpServer`.
         name: The account's, as the chat shows it.
         key: What the URL must hold; by default a random one, see ``app.config["KEY"]``.
+        store: Where a bot in this process remembers; by default in memory.
+        broken: Why there is no bot.
+        found: In which module the bot stands, and its name there, for tests that are copied; by default it is looked for.
         account: Of `FakeWeChat`: token, appid, aes_key, path, and the mode to begin with.
     """
     rescale: Callable[[float], tuple[WxMpServer, FastClock]] | None = None
     wechat = FakeWeChat(target, **account)
     if isinstance(target, WxMpServer):
-        store = MemoryStore()  # one for all copies, so that another speed does not make the bot forget
+        store = store or MemoryStore()  # one for all copies, so that another speed does not make the bot forget
 
         def rescale(scale: float) -> tuple[WxMpServer, FastClock]:
             clock = FastClock(1 / scale)
-            return target.with_clock(clock, store=store), clock
+            copy = target.with_clock(clock, store=store)
+            copy.runner = None  # a task queue's workers do not know this store
+            return copy, clock
 
         target_now, clock = rescale(wechat.time_scale)
         wechat = replace(wechat, target=target_now, path=target.settings.path, clock=clock)
-    talk = Talk(wechat, name=name, rescale=rescale)
+    talk = Talk(wechat, name=name, rescale=rescale, broken=broken)
     app = Flask(__name__, static_folder=None)
-    app.config.update(KEY=key or secrets.token_urlsafe(24), MAX_CONTENT_LENGTH=_MAX_BODY, TICKET=Ticket())
+    app.config.update(KEY=key or secrets.token_urlsafe(24), MAX_CONTENT_LENGTH=_MAX_BODY, TICKET=Ticket(), TALK=talk)
     _guard(app)
     _serve_ticket(app)
     _serve_page(app)
-    _serve_talk(app, talk, target)
+    _serve_talk(app, talk, target, found)
     return app
 
 
@@ -95,7 +111,7 @@ def serve(
     """
     app = make_app(target, **account)
     try:
-        server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_Quiet)
+        server = make_server("127.0.0.1", port, app, threaded=True, request_handler=Quiet)
     except SystemExit as exc:  # werkzeug's way to say it
         raise OSError(f"port {port} is taken / 端口 {port} 已被占用") from exc
     url = f"http://127.0.0.1:{server.server_port}/{app.config['KEY']}/"
@@ -109,13 +125,6 @@ def serve(
         pass
     finally:
         server.server_close()
-
-
-class _Quiet(WSGIRequestHandler):
-    """Writes no access log, which would hold the key."""
-
-    def log_request(self, *_: Any) -> None:
-        """Say nothing."""
 
 
 def _guard(app: Flask) -> None:
@@ -189,15 +198,17 @@ def _serve_page(app: Flask) -> None:
         return send_from_directory(_STATIC, name, mimetype=_TYPES.get(Path(name).suffix))
 
 
-def _serve_talk(app: Flask, talk: Talk, target: Any) -> None:
+def _serve_talk(app: Flask, talk: Talk, target: Any, found: tuple[str, str] | None) -> None:
     changes: dict[str, Callable[[dict[str, Any]], None]]
     changes = {"state": talk.configure, "talk.json": talk.open, "clear": lambda _: talk.clear()}
 
     @app.get("/<key>/events")
     def events(key: str) -> Response:
         def stream() -> Iterator[str]:
+            retry = "retry: 300\n"  # milliseconds, until a page whose bot is being reloaded asks again
             for message in talk.watch():
-                yield f"data: {message}\n\n" if message else ": still here\n\n"
+                yield f"data: {message}\n{retry}\n" if message else ": still here\n\n"
+                retry = ""
 
         talk.look()
         return Response(stream(), content_type="text/event-stream")
@@ -229,8 +240,8 @@ def _serve_talk(app: Flask, talk: Talk, target: Any) -> None:
     @app.get("/<key>/push/<int:number>/<any(curl, pytest):form>")
     def export(key: str, number: int, form: str) -> Response:
         url = target if isinstance(target, str) else _DEFAULT_URL
-        found = _known(talk, number)
-        text = as_curl(found, url) if form == "curl" else as_pytest(found, target)
+        push = _known(talk, number)
+        text = as_curl(push, url) if form == "curl" else as_pytest(push, target, found)
         return Response(text, content_type="text/plain; charset=utf-8")
 
     @app.get("/<key>/talk.json")

@@ -23,6 +23,7 @@ from .views import MASK, Json, reply_view, request_view, try_view
 
 LOOK_SECONDS = 3.0
 MAX_PUSHES, MAX_RUNNING, MAX_USERS, MAX_XML = 500, 100, 50, 64 * 1024
+MAX_LINES, MAX_LINE = 100, 8000  # of what a bot says of one push
 MODES = ("plain", "compatible", "safe")
 _STATIC = Path(__file__).parent / "static"
 KINDS: list[Json] = json.loads((_STATIC / "kinds.json").read_text("utf-8"))
@@ -39,10 +40,16 @@ class Talk:
         wechat: Whose settings each push begins with.
         name: The account's, as the chat shows it.
         rescale: Makes a copy of the bot with another clock, where that is possible: (target, clock) for a scale.
+        broken: Why there is no bot, where it could not be loaded; nothing is pushed then.
     """
 
     def __init__(
-        self, wechat: FakeWeChat, *, name: str, rescale: Callable[[float], tuple[Any, Clock]] | None = None
+        self,
+        wechat: FakeWeChat,
+        *,
+        name: str,
+        rescale: Callable[[float], tuple[Any, Clock]] | None = None,
+        broken: str = "",
     ) -> None:
         self._wechat, self._rescale = wechat, rescale
         self._url = wechat.target if isinstance(wechat.target, str) else ""
@@ -53,7 +60,8 @@ class Talk:
         self._state: Json = {
             "name": name,
             "target": self._url or "本进程内",
-            "problem": "",
+            "problem": broken,
+            "broken": bool(broken),
             "appid": wechat.appid,
             "token": MASK,
             "aes_key": MASK if wechat.aes_key else "",
@@ -93,7 +101,7 @@ class Talk:
             found = reach(self._url, LOOK_SECONDS)
             self._set_problem("" if found.level == "ok" else f"{found.name}：{found.cause}。{found.fix}")
 
-        if self._url:
+        if self._url and not self._state["broken"]:
             threading.Thread(target=ask, name="simulator", daemon=True).start()
 
     def _set_problem(self, words: str) -> None:
@@ -169,6 +177,8 @@ class Talk:
             ValueError: Too many are under way.
         """
         with self._lock:
+            if self._state["broken"]:
+                raise ValueError("机器人没有加载成功：改好后存盘，再发一次")
             if sum(push["running"] for push in self._pushes.values()) >= MAX_RUNNING:
                 raise ValueError(f"已有 {MAX_RUNNING} 个推送在途，请稍候")
             wechat = self._wechat_now()
@@ -248,14 +258,56 @@ class Talk:
                 push["running"] = False
                 self._tell_push(push)
 
+    # -- the bot's side ----------------------------------------------------------------------------------------------
+
+    def note(self, fields: Json, said: Json) -> None:
+        """Take what a bot in this process has said while it worked on a message.
+
+        Args:
+            fields: The message's, by WeChat's names.
+            said: ``level`` and ``text`` of a log line; where it is the handler's last, ``handler`` (where it is written)
+                and ``took`` (milliseconds on its clock); ``traceback`` where it raised.
+        """
+        wanted = _identity(fields)
+        with self._lock:
+            for push in self._pushes.values():
+                if _identity(push["fields"]) == wanted:
+                    _add_note(push, said)
+                    self._tell_push(push)
+
     # -- keeping -----------------------------------------------------------------------------------------------------
 
     def save(self) -> str:
-        """Return the talk as a JSON document. No secret is in it."""
+        """Return the talk as a JSON document. No secret is in it, and nothing of this machine."""
         with self._lock:
             kept = {name: self._state[name] for name in ("users", "menu")}
-            done = [push for push in self._pushes.values() if not push["running"]]
+            done = [
+                {name: value for name, value in push.items() if name != "bot"}
+                for push in self._pushes.values()
+                if not push["running"]
+            ]
             return json.dumps({"wx-mp-svr": "talk", **kept, "pushes": done}, ensure_ascii=False, indent=1)
+
+    def pause(self) -> str:
+        """Return all there is, for `resume` in the next process."""
+        with self._lock:
+            kept = {name: self._state[name] for name in _SETTINGS}
+            return json.dumps({"state": kept, "pushes": list(self._pushes.values()), "last_id": self._last_id})
+
+    def resume(self, document: str) -> None:
+        """Go on where `pause` ended. What nobody had answered is pushed again, as WeChat does when a bot is restarted."""
+        before = json.loads(document)
+        with self._lock:
+            self._pushes = {push["id"]: push for push in before["pushes"] if not push["running"]}
+            self._last_id = before["last_id"]
+            usable = {**before["state"]}
+            if usable["mode"] not in self._state["modes"]:
+                del usable["mode"]
+            self.configure(usable)
+            if not self._state["broken"]:
+                for push in before["pushes"]:
+                    if push["running"] and not push["copy_of"]:
+                        self.push(push["xml"])
 
     def open(self, document: Json) -> None:
         """Show a talk that `save` wrote instead of this one.
@@ -280,6 +332,24 @@ class Talk:
         with self._lock:
             self._pushes = {}
             self._tell(self._snapshot())
+
+
+_SETTINGS = ("mode", "scale", "faults", "users", "menu")
+
+
+def _identity(fields: Json) -> tuple[str, ...]:
+    """Return what tells one message from another, as far as a page needs it."""
+    return tuple(str(fields.get(name) or "") for name in ("FromUserName", "MsgId", "CreateTime", "Event", "EventKey"))
+
+
+def _add_note(push: Json, said: Json) -> None:
+    bot = push.setdefault("bot", {"handler": "", "took": None, "lines": [], "failed": False})
+    if said.get("handler"):
+        bot.update(handler=said["handler"], took=said["took"])
+        bot["failed"] = bot["failed"] or said["level"] == "ERROR"
+    if len(bot["lines"]) < MAX_LINES:
+        text = said["text"] + (f"\n{said['traceback']}" if said.get("traceback") else "")
+        bot["lines"].append({"level": said["level"], "text": text[:MAX_LINE]})
 
 
 def new_openid() -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from ... import config
 from ...server import WxMpServer
 from ...testing import Result, Try
 from ...testing.judge import split_links
@@ -115,13 +116,28 @@ def as_curl(push: Json, url: str) -> str:
     )
 
 
-def as_pytest(push: Json, target: Any) -> str:
-    """Write a test that sends the message to the same bot again and expects the same reply. It holds no secret."""
+def as_pytest(push: Json, target: Any, found: tuple[str, str] | None = None) -> str:
+    """Write a test that sends the message to the same bot again and expects the same reply. It holds no secret.
+
+    Args:
+        push: Which.
+        target: The bot.
+        found: Its module and its name there, if they are known.
+    """
     fields, reply = push["fields"], push["reply"] or {"type": "", "content": "", "fields": {}}
     name = re.sub(r"[^A-Za-z0-9]", "_", fields.get("Event") or fields.get("MsgType") or "")
-    module, bot, remark = ("", repr(target), "") if isinstance(target, str) else _whereabouts(target)
+    module, bot, remark = ("", repr(target), "") if isinstance(target, str) else _whereabouts(target, found)
     imports = [f"from {module} import {bot}{remark}"] if module else []
     if isinstance(target, WxMpServer):
+        if target.settings.demo_values:  # a module must have an account of its own, where a script needs none
+            demo = config.demo_account({}, {}, {"WX_MP_MODE": target.settings.mode})
+            imports = [
+                "import os",
+                "",
+                *(f"os.environ.setdefault({n!r}, {v!r})" for n, v in demo.items()),
+                "",
+                *imports,
+            ]
         wechat = f"{bot}.test_client()"
     else:
         imports = ["import os", "", *imports, "from wx_mp_svr.testing import FakeWeChat"]
@@ -140,8 +156,10 @@ def as_pytest(push: Json, target: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _whereabouts(target: Any) -> tuple[str, str, str]:
+def _whereabouts(target: Any, found: tuple[str, str] | None) -> tuple[str, str, str]:
     """Return the module that holds *target*, its name there, and what is to be said about them."""
+    if found is not None:
+        return *found, ""
     for module in list(sys.modules.values()):
         for name, value in list(getattr(module, "__dict__", {}).items()):
             if value is target:  # a script's name is that of its file, not __main__

@@ -19,7 +19,9 @@ export function showChat() {
     if (push.copy_of) continue;
     items.push({ key: `${push.id} user`, at: push.at, make: () => userLine(push) });
     if (push.running || push.silent) continue;
-    items.push({ key: `${push.id} bot`, at: push.at + push.elapsed * push.scale * 1000, make: () => botLine(push) });
+    const failed = push.bot?.failed ? " failed" : "";
+    const at = push.at + push.elapsed * push.scale * 1000;
+    items.push({ key: `${push.id} bot${failed}`, at, make: () => marked(push, botLine(push)) });
   }
   items.sort((a, b) => a.at - b.at);
   arrange(withTimes(items));
@@ -113,6 +115,16 @@ function botLine(push) {
     case "fault": return system(push, content);
     default: return null;
   }
+}
+
+// A red mark on what a handler that failed has left to say; it leads to the traceback.
+function marked(push, node) {
+  if (!push.bot?.failed) return node;
+  const title = "处理函数出错：点这里看原因";
+  const mark = h("button", { type: "button", class: "failed-mark", "data-push": push.id, title, "aria-label": title }, "!");
+  if (!node) return system(push, mark, " 处理函数出错，没有回复");
+  node.append(mark);
+  return node;
 }
 
 function textPart(part) {

@@ -13,6 +13,11 @@ const SPEEDS = [1, 0.2, 0.05];
 export function startInspector() {
   $("#axis").append(h("div", { class: "track" }, ...[0, 5, 10, 15].map((at) =>
     h("span", { style: { left: `${(at / SPAN) * 100}%` } }, `${at} 秒`))));
+  $("#log").addEventListener("click", (event) => {
+    const mark = event.target.closest(".failed-mark");
+    const push = mark && model.pushes.get(Number(mark.dataset.push));
+    if (push) select(push.id, push.tries.at(-1)?.number || 1, false);
+  });
 }
 
 // -- settings --------------------------------------------------------------------------------------------------------
@@ -55,7 +60,11 @@ function speedNote() {
 }
 
 function problemNote() {
-  return model.state.problem ? [h("p", { class: "advice", role: "status" }, model.state.problem)] : [];
+  const { problem, broken } = model.state;
+  if (!problem) return [];
+  if (!broken) return [h("p", { class: "advice", role: "status" }, problem)];
+  return [h("div", { class: "advice broken", role: "alert" },
+    h("b", null, "机器人没有加载成功，改好后存盘会自动重新加载"), h("pre", { tabindex: "0" }, problem))];
 }
 
 async function changeUser(user) {
@@ -143,6 +152,7 @@ function entry(push) {
   return h("div", { class: "push", role: "listitem", "data-push": push.id },
     h("div", { class: "head" }, h("b", null, `#${push.id} ${nameOf(push)}`),
       push.copy_of ? h("span", { class: "chip" }, `#${push.copy_of} 的副本`) : null,
+      push.bot?.failed ? h("span", { class: "chip error" }, "处理函数出错") : null,
       h("span", { class: "said" }, said), h("time", null, clock(push.at))),
     ...rows);
 }
@@ -248,17 +258,28 @@ const bytes = (text) => new TextEncoder().encode(text).length;
 
 function replyColumn(push, attempt) {
   const title = h("h3", null, "机器人 → 微信");
-  if (!attempt) return h("div", null, title, h("p", { class: "empty" }, "还没有应答。"));
+  const own = push.bot ? botSide(push.bot) : null;
+  if (!attempt) return h("div", null, title, own, h("p", { class: "empty" }, "还没有应答。"));
   const advice = attempt.advice ? h("p", { class: "advice" }, attempt.advice) : null;
-  if (attempt.status === null) return h("div", null, title, advice);
+  if (attempt.status === null) return h("div", null, title, own, advice);
   const sealed = attempt.xml && attempt.xml !== attempt.reply;
   return h("div", null, title,
+    own,
     advice,
     block("检查", verdict(attempt.checks), checks(attempt.checks)),
     attempt.xml ? block(sealed ? "明文" : "正文", `${bytes(attempt.xml)} 字节`, code(prettyXml(attempt.xml))) : null,
     ...(attempt.signatures || []).map(signature),
     attempt.xml && !sealed ? null : block(sealed ? "加密包" : "正文", `${attempt.bytes} 字节`, code(prettyXml(attempt.reply) || "（空）")),
     block("状态与响应头", String(attempt.status), table(Object.entries(attempt.headers || {}))));
+}
+
+// What the bot's own process says of this push: which handler, how long, its log. Only where it runs beside the page.
+function botSide(bot) {
+  const line = ({ level, text }) => h("pre", { class: level.toLowerCase(), tabindex: "0" }, text);
+  return h("details", { class: `bot-side${bot.failed ? " failed" : ""}`, open: !folded.has("机器人这边"), ontoggle: fold("机器人这边") },
+    h("summary", null, bot.failed ? "处理函数出错" : "机器人这边", bot.took === null ? null : h("small", null, seconds(bot.took))),
+    bot.handler ? h("p", { class: "place" }, bot.handler) : null,
+    ...bot.lines.map(line));
 }
 
 // What is wrong in full, then what is right as small chips, each once: an encrypted reply is XML inside of XML.

@@ -11,7 +11,6 @@ function take(message) {
   if (message.all) {
     model.pushes.clear();
     forgetChat();
-    model.selected = null;
   }
   if (message.state) {
     model.state = message.state;

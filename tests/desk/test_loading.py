@@ -1,0 +1,95 @@
+"""`wx-mp-svr dev` finds the server in a program, or says what is wrong with the program."""
+
+import sys
+
+import pytest
+
+from wx_mp_svr import WxMpServer
+from wx_mp_svr.desk.loading import LoadError, load
+from wx_mp_svr.testing import FakeWeChat
+
+HEAD = "from wx_mp_svr import WxMpServer\n"
+ECHO = "class Echo(WxMpServer):\n    def on_message(self, req):\n        return req.content\n"
+
+
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch, tmp_path):
+    """In a folder of its own, with nothing set; `load` is the last that a process does with its path and arguments."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setenv("WX_MP_STORE", "memory:")
+
+
+def write(program, name="bot.py"):
+    with open(name, "w", encoding="utf-8") as file:
+        file.write(program)
+
+
+GOOD = [
+    ("named, no run", f"{HEAD}{ECHO}server = Echo()\n", "bot.py"),
+    ("run at the end", f"{HEAD}{ECHO}server = Echo()\nserver.run()\nraise SystemExit\n", "bot.py"),
+    ("run without a name", f"{HEAD}{ECHO}Echo().run()\n", "bot.py"),
+    ("run of main", f"{HEAD}{ECHO}if __name__ == '__main__':\n    Echo().run(debug=True)\n", "bot.py"),
+    ("run that catches", f"{HEAD}{ECHO}try:\n    Echo().run()\nexcept Exception:\n    pass\n", "bot.py"),
+    ("a run of its own", f"{HEAD}{ECHO}    def run(self):\n        super().run(port=1)\nEcho().run()\n", "bot.py"),
+    ("of two, the one that runs", f"{HEAD}{ECHO}a = WxMpServer()\nb = Echo()\nb.run()\n", "bot.py"),
+    ("of two, the one that is named", f"{HEAD}{ECHO}a = WxMpServer()\nb = Echo()\n", "bot.py:b"),
+    ("twice the same", f"{HEAD}{ECHO}server = application = Echo()\n", "bot.py"),
+    (
+        "mounted",
+        f"from flask import Flask\n{HEAD}{ECHO}app = Flask('host')\nEcho(app=app)\napp.run(port=80)\n",
+        "bot.py",
+    ),
+    ("a module", f"{HEAD}{ECHO}server = Echo()\n", "bot:server"),
+    ("a module that runs", f"{HEAD}{ECHO}Echo().run()\n", "bot"),
+    ("what it imports", f"{HEAD}{ECHO}import words\nserver = Echo()\n", "bot.py"),
+]
+
+
+@pytest.mark.parametrize(("program", "target"), [row[1:] for row in GOOD], ids=[row[0] for row in GOOD])
+def test_the_server_is_found(program, target):
+    write(program)
+    write("", "words.py")
+    server = load(target)
+    assert isinstance(server, WxMpServer)
+    assert server.settings.demo_values
+    account = {name: getattr(server.settings, name) for name in ("token", "appid", "aes_key")}
+    assert FakeWeChat(server, **account).send_text("你好").content == "你好"
+    assert WxMpServer.run.__module__ == "wx_mp_svr.server"
+
+
+WRONG = [
+    ("no server", HEAD, "bot.py", "bot.py 里没有 WxMpServer：写 server = WxMpServer()"),
+    ("a class, but no server", f"{HEAD}{ECHO}", "bot.py", "或在文件末尾写 Bot().run()"),
+    (
+        "two",
+        f"{HEAD}a, b = WxMpServer(), WxMpServer()\n",
+        "bot.py",
+        "有 2 个 WxMpServer，指明要哪一个：bot.py:a、bot.py:b",
+    ),
+    ("no such name", f"{HEAD}a = WxMpServer()\n", "bot.py:b", "bot.py 里没有 b"),
+    ("another thing", f"{HEAD}a = WxMpServer()\n", "bot.py:WxMpServer", "bot.py 里的 WxMpServer 不是 WxMpServer"),
+    ("a syntax error", f"{HEAD}def f(:\n", "bot.py", "语法错误（bot.py:2）"),
+    ("a setting", f"{HEAD}a = WxMpServer(tokn=1)\n", "bot.py", "（bot.py:2）\n\n  没有 tokn 这个设置，是不是 token？"),
+    ("a bug", f"{HEAD}a = {{}}['b']\n", "bot.py", "加载时出错：KeyError: 'b'"),
+    ("an exit", "raise SystemExit('缺少密钥')", "bot.py", "没有运行 WxMpServer 就结束了：缺少密钥"),
+    ("a package", "import no_such_package", "bot.py", "缺少 no_such_package 这个包：pip install no_such_package"),
+    ("a package of another name", "import dotenv_x as dotenv; import yaml_", "bot.py", "缺少 dotenv_x 这个包"),
+    ("no such module", "", "nothing:server", "没有 nothing 这个模块"),
+    ("not UTF-8", "x = '你好'".encode("gbk"), "bot.py", "请另存为 UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("program", "target", "words"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
+def test_what_is_wrong_is_said(program, target, words, tmp_path):
+    if isinstance(program, bytes):
+        (tmp_path / "bot.py").write_bytes(program)
+    else:
+        write(program)
+    with pytest.raises(LoadError) as error:
+        load(target)
+    assert words in str(error.value)
+    assert "runpy" not in str(error.value)
+    assert "wx_mp_svr/desk" not in str(error.value)
