@@ -2,11 +2,12 @@
 
 import dataclasses
 import re
+import typing
 
 import pytest
 
 from wx_mp_svr import config
-from wx_mp_svr.config import Settings
+from wx_mp_svr.config import GivenSettings, Settings
 from wx_mp_svr.errors import ConfigError
 
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
@@ -391,3 +392,11 @@ def test_warnings_hold_no_secret():
         text = "\n".join(config.warnings(load(settings)))
         assert settings["token"] == "xxx" or settings["token"] not in text
         assert KEY not in text
+
+
+def test_editors_see_every_setting():
+    """With its kind; by argument None counts as not given."""
+    given = typing.get_type_hints(GivenSettings)
+    assert list(given) == [f.name for f in dataclasses.fields(Settings)]
+    for f in dataclasses.fields(Settings):
+        assert given[f.name] == (typing.Any if f.type is typing.Any else f.type | None)

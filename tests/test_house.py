@@ -79,7 +79,8 @@ MAY_IMPORT = {
     },
     "delivery.watcher": {"clock", "forking", "store", "store.alive"},
     "delivery.runs": {
-        "clock", "config", "forking", "living", "messages", "req_msg", "rsp_msg", "store", "store.alive", "store.place",
+        "clock", "config", "forking", "living", "messages", "req_msg", "rsp_msg", "session", "store", "store.alive",
+        "store.place",
         "handling.drive",
         "handling.handlers", "handling.routes", "handling.sessions", "handling.workers", "delivery.answer",
         "delivery.ledger", "delivery.push", "delivery.rules", "delivery.texts",
@@ -109,6 +110,7 @@ THIRD_PARTIES = {
     "flask": {"serve", "server", "desk"},
     "werkzeug": {"front", "serve", "server", "desk"},
     "click": {"desk"},
+    "pytest": {"testing"},  # of who loads the plugin
     "redis": {"store.redis"},
     "_typeshed": {"serve", "server", "desk", "testing"},  # types of WSGI, never at run time
     "typing_extensions": {"events", "server"},  # the type checker's own, never at run time

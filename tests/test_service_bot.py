@@ -122,7 +122,7 @@ def test_what_is_not_delivered_is_mentioned_and_stays_behind_its_link(told, name
     assert len(outcome.sent) == story.gets
     assert outcome.second.content.startswith(f"{HINT}\n\n{MENTION}")
     if story.asks == "link":
-        assert outcome.fetched[0].articles[0]["Title"] == "题"
+        assert outcome.fetched[0].articles[0].title == "题"
     else:
         text = "".join(page.content.split("\n\n<a")[0] for page in outcome.fetched)
         assert text == f"想好了：{story.asks}"

@@ -904,7 +904,7 @@ def served(handler, *, scale=0.2, **settings):
     """A server with one handler, and WeChat."""
     given = {name: settings.pop(name) for name in ("on_error", "on_late_reply", "on_event") if name in settings}
     server = WxMpServer(**ACCOUNT, store="memory:", on_message=handler, **given)
-    wechat = server.test_client(time_scale=scale, **settings)
+    wechat = server.test_client(time_scale=scale, raise_errors=False, **settings)
     return wechat.server, wechat
 
 

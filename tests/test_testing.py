@@ -2,6 +2,8 @@
 
 import http.client
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -16,6 +18,7 @@ from wechatpy.exceptions import InvalidSignatureException
 from wechatpy.replies import ArticlesReply, ImageReply
 from wechatpy.utils import check_signature
 
+from wx_mp_svr import Article, ImageRspMsg, ReplyError, WxMpServer
 from wx_mp_svr.clock import FastClock
 from wx_mp_svr.testing import FAULT_NOTICE, FakeWeChat, Faults, Link
 from wx_mp_svr.testing.judge import split_links
@@ -86,7 +89,7 @@ def test_an_independent_server_understands_and_is_understood(against_wechatpy):
     assert wechat.send_location(1.5, -2.25, "家").content == "1.500000 -2.250000 家"
     assert wechat.send_event("CLICK", {"EventKey": "k"}).content == "event click"
     assert wechat.subscribe("7").content == "event subscribe_scan"
-    assert [article["Title"] for article in wechat.send_text("news").articles] == ["t"]
+    assert [article.title for article in wechat.send_text("news").articles] == ["t"]
 
 
 def test_an_independent_server_is_verified(against_wechatpy):
@@ -553,3 +556,139 @@ def test_a_bot_that_raises_is_a_failure_and_not_ours():
 def test_unreadable_xml_has_no_elements():
     for xml in ("", "<xml>", "<xml><a>\x02</a></xml>", "\ud800"):
         assert read_xml(xml) == {}
+
+
+# -- what tests of a bot are written with ------------------------------------------------------------------------------
+
+LONG = "\n\n".join(f"第 {n} 段。" + "很长的话，" * 30 for n in range(40))
+
+
+def bot_of(handler, **settings):
+    return WxMpServer(token="TestingBot1", store="memory:", on_message=handler, **settings)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_a_handler_raises_is_raised_in_the_test(is_async):
+    def wrong(req):
+        raise KeyError(req.content)
+
+    async def wrong_async(req):
+        raise KeyError(req.content)
+
+    wechat = bot_of(wrong_async if is_async else wrong).test_client()
+    with pytest.raises(KeyError, match="天气"):
+        wechat.send_text("天气")
+    with pytest.raises(KeyError, match="再来"):  # and each only once
+        wechat.send_text("再来")
+    assert [result.content for result in wechat.talk] == ["抱歉，出错了，请稍后再试。"] * 2
+
+
+def test_a_wrong_return_is_raised_too():
+    with pytest.raises(ReplyError, match="returned int"):
+        bot_of(lambda req: 5).test_client().send_text("x")
+
+
+def test_what_the_bot_takes_care_of_is_not_raised():
+    """`on_error` is the bot's own answer; only what that one raises is a failure."""
+
+    def wrong(req):
+        raise KeyError(req.content)
+
+    wechat = bot_of(wrong, on_error=lambda exc, req: "没事").test_client()
+    assert wechat.send_text("x").content == "没事"
+    with pytest.raises(ZeroDivisionError):
+        bot_of(wrong, on_error=lambda exc, req: 1 / 0).test_client().send_text("x")
+
+
+def test_the_users_view_of_a_failure():
+    assert bot_of(lambda req: 5).test_client(raise_errors=False).send_text("x").content == "抱歉，出错了，请稍后再试。"
+
+
+def test_a_user_has_a_talk_and_a_session_of_their_own():
+    def count(req):
+        req.session["n"] = req.session.get("n", 0) + 1
+        return f"{req.openid} {req.session['n']}"
+
+    wechat = bot_of(count).test_client()
+    anna, bert = wechat.user("anna"), wechat.user("bert")
+    assert [anna.send_text("x").content, bert.send_text("x").content, anna.send_text("x").content] == [
+        *("oanna 1", "obert 1", "oanna 2")
+    ]
+    assert (anna.session, bert.session, wechat.session) == ({"n": 2}, {"n": 1}, {})
+    assert ([result.content for result in anna.talk], len(bert.talk), wechat.talk) == (["oanna 1", "oanna 2"], 1, [])
+    assert wechat.user("anna").session == {"n": 2}
+
+
+@pytest.mark.parametrize("text", [LONG, "短", LONG.replace("\n\n", "")], ids=["long", "short", "one paragraph"])
+@pytest.mark.parametrize("seconds", [0, 7, 40])
+@pytest.mark.parametrize("stream", [False, True])
+def test_reading_taps_through_to_the_whole_text(text, seconds, stream):
+    """Without slow text, links and mentions; between pages there may be a blank line more."""
+
+    def answer(req):
+        wechat.sleep(seconds)
+        return text
+
+    def pieces(req):
+        for start in range(0, len(text), 500):
+            yield text[start : start + 500]
+            wechat.sleep(seconds / 8)
+
+    wechat = bot_of(pieces if stream else answer).test_client()
+    assert wechat.read(wechat.send_text("x")).replace("\n", "") == text.replace("\n", "")
+    wechat.sleep(100)
+    other = wechat.send_text("y")  # behind which an answer that nobody has fetched would be mentioned
+    assert wechat.read(other).replace("\n", "") == text.replace("\n", "")
+
+
+def test_a_mention_of_another_answer_is_not_read():
+    def answer(req):
+        wechat.sleep(40 if req.content == "慢" else 0)
+        return f"{req.content}的答案"
+
+    wechat = bot_of(answer).test_client()
+    wechat.send_text("慢")
+    wechat.sleep(60)
+    quick = wechat.send_text("快")
+    assert "您之前的问题有回复了" in quick.content
+    assert wechat.read(quick).strip() == "快的答案"
+
+
+def test_a_result_is_shown_in_one_line():
+    replies = {"文": "一\n二", "图文": Article("标题", "说明"), "图": ImageRspMsg("m")}
+    wechat = bot_of(lambda req: replies.get(req.content)).test_client()
+    shown = [repr(wechat.send_text(word)) for word in ("文", "图文", "图", "无")]
+    assert [line.partition(" after")[0] for line in shown] == [
+        "<Result: text '一\\n二'",
+        "<Result: news [Article(title='标题', description='说明', pic_url='', url='')]",
+        "<Result: image 'm'",
+        "<Result: nothing",
+    ]
+
+
+PLUGIN = {
+    "conftest.py": 'pytest_plugins = ["wx_mp_svr.testing.plugin"]\n',
+    "bot.py": (
+        "from wx_mp_svr import WxMpServer\nserver = WxMpServer()\n"
+        "@server.on_message\ndef count(req):\n"
+        "    req.session['n'] = req.session.get('n', 0) + 1\n    return str(req.session['n'])\n"
+    ),
+    "test_bot.py": (
+        "def test_one(wechat):\n    assert wechat.send_text('x').content == '1'\n"
+        "def test_two(wechat):\n    assert wechat.send_text('x').content == '1'\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_pytest_plugin_has_a_wechat_for_each_test(named, tmp_path):
+    """With nothing set, from another folder's settings, and with what each test learns forgotten."""
+    for name, text in PLUGIN.items():
+        (tmp_path / name).write_text(text)
+    if named:
+        (tmp_path / "bot.py").rename(tmp_path / "mine.py")
+        (tmp_path / "pytest.ini").write_text("[pytest]\nwx_mp_server = mine:server\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    env = servers.environment(tmp_path, {"PYTHONPATH": str(tmp_path)})
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "2 passed" in done.stdout, done.stdout + done.stderr

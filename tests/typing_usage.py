@@ -23,6 +23,7 @@ from wx_mp_svr import (
     LocationReqMsg,
     MusicRspMsg,
     NewsRspMsg,
+    Reply,
     ReqMsg,
     RspMsg,
     ScanEvent,
@@ -42,6 +43,7 @@ from wx_mp_svr import (
 )
 
 # -- by subclass; what a handler returns may be as narrow as its author likes -------------------------------------------
+from wx_mp_svr.testing import FakeWeChat
 
 
 class Bot(WxMpServer):
@@ -313,6 +315,11 @@ def tested(server: WxMpServer) -> None:
     wechat = server.test_client(time_scale=0.1, max_held=1)
     result = wechat.send_text("你好", openid="oAnother")
     content: str = result.content
+    anna: FakeWeChat = wechat.user("anna")
+    whole: str = anna.read(result)
+    kept: dict[str, Any] = anna.session
+    titles: list[str] = [article.title for article in result.articles]
+    print(whole, kept, titles, anna.talk)
     statuses: list[int | None] = [attempt.status for attempt in result.tries]
     complaints: list[str] = [check.detail for check in result.checks if check.level != "ok"]
     words: list[str] = [link.words for link in wechat.tap(result).links]
@@ -327,6 +334,25 @@ def tested(server: WxMpServer) -> None:
 # -- what the checker finds --------------------------------------------------------------------------------------------
 
 
+def for_text(req: TextReqMsg) -> str:
+    return req.content
+
+
+def wrong_return(req: TextReqMsg) -> int:
+    return len(req.content)
+
+
+def any_reply(req: ReqMsg) -> Reply:
+    return "好" if isinstance(req, TextReqMsg) else None
+
+
+def with_parentheses(server: WxMpServer) -> None:
+    server.image()(lambda req: req.media_id)
+    server.text()(for_text)
+    server.on_message()(any_reply)
+    WxMpServer(on_message=any_reply, token="abc", port=80, slow_text=None, hold=4)
+
+
 def wrong(server: WxMpServer, req: ReqMsg) -> None:
     TextRspMsg(5)  # type: ignore[arg-type]
     TextRspMsg("a").content = "b"  # type: ignore[misc]
@@ -337,6 +363,13 @@ def wrong(server: WxMpServer, req: ReqMsg) -> None:
     WxMpServer(on_message="text")  # type: ignore[arg-type]
     server.text(5)  # type: ignore[call-overload]
     server.image("text")  # type: ignore[call-overload]
+    server.image(for_text)  # type: ignore[type-var]
+    server.text(wrong_return)  # type: ignore[type-var]
+    server.text("帮助")(wrong_return)  # type: ignore[type-var]
+    server.event("CLICK")(wrong_return)  # type: ignore[type-var]
+    WxMpServer(tokn="abc")  # type: ignore[call-arg]
+    WxMpServer(port="80")  # type: ignore[arg-type]
+    WxMpServer(on_message=wrong_return)  # type: ignore[arg-type]
     server.event(echo)  # type: ignore[arg-type]
     server.runner = "queue"  # type: ignore[assignment]
     server.run(prt=80)  # type: ignore[call-arg]

@@ -30,6 +30,7 @@ from .living import Living
 from .mistakes import OLD_METHODS
 from .rsp_msg import Reply
 from .serve import serve
+from .session import Session
 from .store import Store, open_default_store, open_store, try_store
 from .store.guarded import GuardedStore
 from .store.memory import MemoryStore
@@ -124,6 +125,7 @@ class WxMpServer(Hooks):
         self._told_threads = self._told_strangers = False
         self._origin = self  # of a copy, the server that is mounted
         self._testing = False  # a copy for tests complains about what production mends
+        self._failures: list[BaseException] | None = None  # of a copy for tests, what handlers have raised
         self.clock: Clock = REAL
         self._runner = runner
         self.app: Any = None
@@ -229,6 +231,7 @@ class WxMpServer(Hooks):
             place=place_of(store),
             context=app.app_context,
             strict=self._is_strict,
+            failed=self._note_failure,
             clock=clock,
         )
         self.runner = self._runner
@@ -238,6 +241,10 @@ class WxMpServer(Hooks):
         self._exchange = Exchange(
             _envelope_of(settings), self._tries, window=settings.window, max_body=settings.max_body
         )
+
+    def _note_failure(self, exc: BaseException) -> None:
+        if self._failures is not None:
+            self._failures.append(exc)
 
     def _is_strict(self) -> bool:
         return self._testing or bool(self.app.debug or self.app.testing)
@@ -279,7 +286,7 @@ class WxMpServer(Hooks):
 
     def _say_what_this_is(self, error: Any) -> Any:
         """Answer who opens the address without a path, where the user's app has nothing to show."""
-        if request.path != "/":
+        if request.environ.get("PATH_INFO") != "/":
             return error
         words = f"这里是微信公众号的消息服务，回调地址是 {self.settings.path}（服务器配置里的 URL 要写到这个路径）\n"
         return Response(words, content_type=TEXT)
@@ -323,6 +330,19 @@ class WxMpServer(Hooks):
         if self._store is not None:
             self._runs.runner = runner
 
+    def session_of(self, account: str, openid: str) -> Session:
+        """Return what is remembered of a user, for who is no handler: a test, an administrator's script.
+
+        Args:
+            account: The account's original ID (`req.to_user_name`).
+            openid: The user's.
+
+        Returns:
+            The session, to be used as ``with server.session_of(...) as session:``.
+        """
+        self._mounted()
+        return self._runs.session_of(account, openid)
+
     def run_job(self, job: Job) -> None:
         """Run the handler for a job that `runner` took to a task queue. Call it in the queue's worker.
 
@@ -343,7 +363,9 @@ class WxMpServer(Hooks):
         store = {"store": type(self._store).__name__, "store_down": int(getattr(self._guarded, "down", False))}
         return {**self._tries.stats(), **self._runs.stats(), **store}
 
-    def test_client(self, *, time_scale: float | None = None, **settings: Any) -> "FakeWeChat":
+    def test_client(
+        self, *, time_scale: float | None = None, raise_errors: bool = True, **settings: Any
+    ) -> "FakeWeChat":
         """Return a WeChat that pushes to a copy of this server, for tests.
 
         The copy has this server's handlers and app, but a memory of its own. It runs handlers in this process and complains
@@ -352,14 +374,16 @@ class WxMpServer(Hooks):
         Args:
             time_scale: Multiplies all times of the copy and WeChat's 5 seconds (0.1: ten times as fast). Left out, time
                 jumps when everybody waits, and handlers may sleep on the client's clock, see `FakeWeChat.sleep`.
+            raise_errors: Raise in the test what a handler has raised, or returned wrongly, and no `on_error` took; false
+                shows what the user sees then.
             settings: Of the copy (``max_held=1``); with a `store` of its own it keeps the runner, too.
         """
         from .testing import FakeWeChat  # not at the top: a server that serves has no need of it
 
         copy = self.with_clock(FastClock(1 / (time_scale or 1.0), jumps=time_scale is None), **settings)
-        copy._testing = True
+        copy._testing, copy._failures = True, [] if raise_errors else None
         account = {name: getattr(self.settings, name) for name in ("token", "appid", "aes_key", "mode", "path")}
-        return FakeWeChat(copy, clock=copy.clock, **account)
+        return FakeWeChat(copy, clock=copy.clock, failures=copy._failures, **account)
 
     def with_clock(self, clock: Clock, **settings: Any) -> "WxMpServer":
         """Return a copy of this server that lives by another clock: with its handlers and its app, and a memory of its own.

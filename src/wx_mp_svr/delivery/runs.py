@@ -26,6 +26,7 @@ from ..living import Living
 from ..messages import read_msg
 from ..req_msg import EventReqMsg, ReqMsg
 from ..rsp_msg import EmptyRspMsg, RspMsg
+from ..session import Session
 from ..store import Store
 from ..store.alive import QUEUE, Alive
 from ..store.place import Place
@@ -60,6 +61,7 @@ class Runs(ForkAware):
         place: Where this machine's processes meet.
         context: What to enter around a handler.
         strict: Whether to complain about replies that could be mended, as in development.
+        failed: Hears of each exception that a handler has raised and no `on_error` took.
         clock: For everything that waits.
     """
 
@@ -75,6 +77,7 @@ class Runs(ForkAware):
         place: Place,
         context: Callable[[], AbstractContextManager[Any]],
         strict: Callable[[], bool],
+        failed: Callable[[BaseException], None],
         clock: Clock,
     ) -> None:
         self._settings = settings
@@ -101,6 +104,7 @@ class Runs(ForkAware):
             strict=strict,
             clock=clock,
             running=lambda: len(self.here),
+            failed=failed,
         )
         self.watch_forks()
 
@@ -311,6 +315,10 @@ class Runs(ForkAware):
             self._loop.run(self._run_async(answer, found))
         else:
             _alone(self._run, answer, found)
+
+    def session_of(self, account: str, openid: str) -> Session:
+        """Return a user's session, for who is no handler; use it as a `with` block."""
+        return self._sessions.of(account, openid)
 
     # -- ending ------------------------------------------------------------------------------------------------------
 

@@ -81,7 +81,8 @@ def shown(result: Result) -> str:
     """Return a reply as text; of a link in it, the label."""
     if result.type not in PICTURED:
         return without_links(result.content)
-    children = result.articles or [result.fields.get(result.type.capitalize()) or {}]
+    parent = result.fields.get("Articles" if result.type == "news" else result.type.capitalize()) or {}
+    children = parent.get("item", [parent])
     return "\n".join(" ".join([PICTURED[result.type], *filter(None, child.values())]) for child in children)
 
 

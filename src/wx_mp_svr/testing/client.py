@@ -3,15 +3,16 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
 from ..clock import REAL, Clock, FastClock
+from ..config import Settings
 from ..wire import Mode
 from ..wire.crypto import Cipher
 from ..wire.signature import sign
-from .judge import Check, Judge, Link, Result, Try, is_chunked
+from .judge import Check, Judge, Link, Result, Try, is_chunked, split_links
 from .line import HttpTarget, Line, WsgiTarget
 from .packets import first, new_msg_id, new_second, write_xml
 
@@ -52,6 +53,10 @@ class FakeWeChat:
         clock: WeChat's, and where handlers may sleep.
         on_try: Called with (result, try) after each delivery, for whoever wants to watch.
         faults: What goes wrong on the way.
+        failures: Where the bot's handlers leave what they raise; after a push the first is raised.
+
+    Attributes:
+        talk: What this user has sent, and what became of it.
     """
 
     target: Any
@@ -68,6 +73,8 @@ class FakeWeChat:
     clock: Clock = REAL
     on_try: Callable[[Result, Try], None] | None = None
     faults: Faults = Faults()
+    failures: list[BaseException] | None = None
+    talk: list[Result] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self.mode = self.mode or ("safe" if self.aes_key else "plain")
@@ -81,6 +88,20 @@ class FakeWeChat:
     def server(self) -> Any:
         """The server under test: of `WxMpServer.test_client`, the copy that it has made."""
         return self.target
+
+    def user(self, name: str) -> "FakeWeChat":
+        """Return the same WeChat in the hands of another user, with a talk and a session of their own.
+
+        Args:
+            name: Any; the same name is the same user.
+        """
+        return replace(self, openid=f"o{name}")
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """What the bot remembers of this user (of `WxMpServer.test_client`)."""
+        with self.server.session_of(self.account, self.openid) as session:
+            return dict(session)
 
     # -- what a user does --------------------------------------------------------------------------------------------
 
@@ -176,6 +197,21 @@ class FakeWeChat:
             link = links[-1]
         return self.send_text(link.words, bizmsgmenuid=link.menu_id, openid=openid)
 
+    def read(self, result: Result) -> str:
+        """Tap through to the end of an answer, and return its whole text, without slow text and links.
+
+        Pages follow each other as the user reads them: where a page ends within a paragraph, there is a blank line.
+        """
+        own: Any = getattr(self.server, "settings", Settings())
+        said = ""
+        while True:
+            words, link = _until_link(result.content, own.ready_text)
+            if words not in (own.slow_text, own.end_text):
+                said += words
+            if link is None:
+                return said.rstrip()
+            result = self.tap(link)
+
     def _send_msg(self, msg_type: str, openid: str, elements: Mapping[str, Any]) -> Result:
         return self.send_xml(self.build(msg_type, {**elements, "MsgId": new_msg_id()}, openid=openid))
 
@@ -219,7 +255,13 @@ class FakeWeChat:
             sealed: Its query string and body as `seal` made them, to push the very same request once more.
         """
         with self.clock.foreground():
-            return self._push(Result(xml), *(sealed or self.seal(xml)))
+            result = self._push(Result(xml), *(sealed or self.seal(xml)))
+        self.talk.append(result)
+        if self.failures:
+            failure = self.failures[0]
+            self.failures.clear()
+            raise failure
+        return result
 
     def _push(self, result: Result, query: str, body: bytes) -> Result:
         begun = self.clock.now()
@@ -297,3 +339,13 @@ class FakeWeChat:
             result.fields = reply
             result.type = str(reply.get("MsgType", ""))
             result.content = str(reply.get("Content", ""))
+
+
+def _until_link(content: str, ready_text: str) -> tuple[str, Link | None]:
+    """Return a page's words up to the link that leads on, and that link; a mention of another answer is none."""
+    words = ""
+    for part in split_links(content):
+        if isinstance(part, Link) and part.words:
+            return (words.removesuffix(ready_text), None) if words.endswith(ready_text) else (words, part)
+        words += part if isinstance(part, str) else part.label
+    return words, None

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from ..errors import BadCiphertext
+from ..rsp_msg import Article
 from ..wire.crypto import Cipher
 from ..wire.signature import sign
 from .packets import MAX_DEPTH, depth_of, first, read_elements
@@ -102,7 +103,7 @@ class Try:
         return self.status is not None and all(check.level != "wrong" for check in self.checks)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Result:
     """What became of a push.
 
@@ -133,9 +134,16 @@ class Result:
         return [part for part in split_links(self.content) if isinstance(part, Link)]
 
     @property
-    def articles(self) -> list[dict[str, str]]:
+    def articles(self) -> list[Article]:
         """The articles of a news reply."""
-        return list((self.fields.get("Articles") or {}).get("item", []))
+        items = (self.fields.get("Articles") or {}).get("item", [])
+        names = ("Title", "Description", "PicUrl", "Url")
+        return [Article(*(str(item.get(name) or "") for name in names)) for item in items]
+
+    def __repr__(self) -> str:
+        """Say in one line what the user sees."""
+        seen = f"{self.type} {self.content or self.articles or self.media_id!r}" if self.type else "nothing"
+        return f"<Result: {seen} after {len(self.tries)} of WeChat's tries, {self.elapsed:.2f} s>"
 
     @property
     def media_id(self) -> str:
