@@ -137,7 +137,7 @@ def test_a_route_that_is_wrong_is_shown_with_its_line(tmp_path):
     program = "from wx_mp_svr import WxMpServer\nserver = WxMpServer()\n\n@server.image\ndef image():\n    return 'x'\n"
     said = run(tmp_path, program)
     assert "Traceback" not in said
-    assert re.search(r"程序写得不对（.*bot\.py:\d", said)
+    assert re.search(r"不能启动（.*bot\.py:\d", said)
     assert "处理函数的参数不对" in said
 
 

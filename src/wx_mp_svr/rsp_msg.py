@@ -183,17 +183,24 @@ def fit(rsp: RspMsg, req: ReqMsg, *, strict: bool) -> RspMsg:
     if strict:
         _check_habits(rsp, req)
     if rsp.required and not getattr(rsp, rsp.required):
-        raise ReplyError(f"{type(rsp).__name__} needs {rsp.required}: WeChat shows its fault notice without it")
+        raise ReplyError(
+            f"{type(rsp).__name__} needs {rsp.required}: WeChat shows its fault notice without it / "
+            f"{type(rsp).__name__} 缺少 {rsp.required}，发出去用户会看到「该公众号提供的服务出现故障」"
+        )
     if isinstance(rsp, TextRspMsg) and not xmlio.legal(rsp.content).strip():
         if strict:
-            raise ReplyError('TextRspMsg needs content; return None or "" to acknowledge without a reply')
+            raise ReplyError(
+                'TextRspMsg needs content; return None or "" to acknowledge without a reply / '
+                "文本是空白的：不想回复就返回 None"
+            )
         return EmptyRspMsg()
     if isinstance(rsp, NewsRspMsg):
         limit = MAX_ARTICLES if isinstance(req, EventReqMsg) else 1
         if strict and not 1 <= len(rsp.articles) <= limit:
             raise ReplyError(
                 f"NewsRspMsg has {len(rsp.articles)} articles; WeChat takes 1 after an ordinary message, "
-                f"1 to {MAX_ARTICLES} after an event"
+                f"1 to {MAX_ARTICLES} after an event / "
+                f"有 {len(rsp.articles)} 篇图文：回复普通消息只能 1 篇，事件 1～{MAX_ARTICLES} 篇"
             )
         return replace(rsp, articles=tuple(rsp.articles[:limit])) if rsp.articles else EmptyRspMsg()
     return rsp
@@ -220,12 +227,18 @@ def _check_types(rsp: RspMsg) -> None:
     if isinstance(rsp, NewsRspMsg):
         parts = rsp.articles
         if not isinstance(parts, list | tuple) or not all(isinstance(article, Article) for article in parts):
-            raise ReplyError("NewsRspMsg.articles must be a list of Article")
+            raise ReplyError(
+                "NewsRspMsg.articles must be a list of Article / NewsRspMsg 的 articles 要是 Article 的列表"
+            )
     for part in parts:
         for name in type(part).__slots__:
             value = getattr(part, name)
             if not isinstance(value, str):
-                raise ReplyError(f"{type(part).__name__}.{name} must be text (str), not {type(value).__name__}")
+                field = f"{type(part).__name__}.{name}"
+                raise ReplyError(
+                    f"{field} must be text (str), not {type(value).__name__} / "
+                    f"{field} 要是文本，不能是 {type(value).__name__}"
+                )
 
 
 _Said = RspMsg | str | Article | Sequence[Article] | None

@@ -152,7 +152,8 @@ class WxMpServer(Hooks):
         """Say what became of a method of version 0.1 or of another library."""
         new = OLD_METHODS.get(name)
         cure = f"; write {new} instead / 现在写作 {new}" if new else ""
-        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}{cure}")
+        # Python's own suggestion would be one of our private names.
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}{cure}", name=name, obj=None)
 
     def init_app(self, app: Flask) -> None:
         """Mount the server in a Flask app, at its `path`. Several servers (accounts) may live in one app.

@@ -94,7 +94,7 @@ def test_what_never_was_a_database_is_a_config_error(tmp_path):
 
 def test_a_folder_in_place_of_a_file(tmp_path):
     (tmp_path / "bot.db").mkdir()
-    assert "没有权限写" in said(tmp_path / "bot.db")
+    assert "是一个目录：请写到文件名" in said(tmp_path / "bot.db")
     (tmp_path / "file").touch()
     assert "没有权限写" in said(tmp_path / "file" / "bot.db")
 

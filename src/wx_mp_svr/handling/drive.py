@@ -249,7 +249,7 @@ class Driver:
             log.warning("%s waited for req.session; a user gets the busy text", title(handler))
             return self._own(sink, self._words.busy_text)
         if isinstance(exc, ReplyError):
-            log.error("the reply of %s cannot be sent: %s / 这条回复发不出去", *(place(handler), exc), extra=of_handler)
+            log.error("the reply of %s cannot be sent: %s", *(place(handler), exc), extra=of_handler)
         else:
             log.error("the handler %s raised / 处理函数出错了", place(handler), exc_info=exc, extra=of_handler)
         on_error = self._handlers.get("on_error")
@@ -322,7 +322,10 @@ class Driver:
 
 def _checked(piece: Any, handler: Handler) -> str:
     if not isinstance(piece, str):
-        raise ReplyError(f"{title(handler)} yielded {type(piece).__name__}; a streaming handler yields str")
+        raise ReplyError(
+            f"{title(handler)} yielded {type(piece).__name__}; a streaming handler yields str / "
+            f"yield 了 {type(piece).__name__}：流式回复只能 yield 文本"
+        )
     return piece
 
 

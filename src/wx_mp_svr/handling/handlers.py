@@ -125,5 +125,6 @@ def as_reply(result: Any, handler: Handler) -> RspMsg:
         return NewsRspMsg(tuple(result))
     raise ReplyError(
         f"{title(handler)} returned {type(result).__name__}; return a reply object (TextRspMsg, ...), a str, "
-        "an Article or a list of Article, or None to acknowledge"
+        "an Article or a list of Article, or None to acknowledge / "
+        f"返回了 {type(result).__name__}：要返回文本、回复对象、Article（或它的列表），不回复就返回 None"
     )

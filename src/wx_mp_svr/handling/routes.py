@@ -163,8 +163,11 @@ class Routes:
 
         if event not in EVENTS:
             near = difflib.get_close_matches(event, EVENTS, 1)
-            meant = f"; did you mean {near[0]!r}?" if near else ""
-            log.warning("%s: WeChat has no event %r that we know%s", place(handler), name, meant)
+            meant, chinese = (f"; did you mean {near[0]!r}?", f"，是不是 {near[0]!r}？") if near else ("", "")
+            log.warning(
+                "%s: WeChat has no event %r that we know%s / 没听说过这个事件%s",
+                *(place(handler), name, meant, chinese),
+            )
         self._events[event, key] = handler
 
 
@@ -241,7 +244,7 @@ def check_call(what: str, handler: Handler, *arguments: str, names: Iterable[str
         english, chinese = str(exc), f"应写成 def {title(handler).rpartition('.')[2]}({wanted})"
         if unnamed > len(list(names)):
             english += "; only named groups are given, like (?P<city>.+)"
-            chinese += "；只有命名的组会传给函数：把 (.+) 写成 (?P<city>.+)"
+            chinese = "只有命名的组会传给函数：把 (.+) 写成 (?P<city>.+)"
         raise ConfigError(
             f"{what}: {place(handler)} is written with the arguments {signature}, but will be called with ({given}): "
             f"{english} / {place(handler)}：处理函数的参数不对，{chinese}"

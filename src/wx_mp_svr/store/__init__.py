@@ -90,7 +90,8 @@ def try_store(store: Store) -> None:
     try:
         store.get("is anybody there")
     except UnfitStoreError as exc:
-        raise ConfigError(f"WX_MP_STORE: {exc}") from exc
+        english, _, chinese = str(exc).rpartition(" / ")
+        raise ConfigError(f"WX_MP_STORE: {exc}", [("WX_MP_STORE", english, chinese)]) from exc
     except StoreError as exc:
         log.warning("the store does not answer yet: %s / 存储现在没有应答，会继续尝试", exc)
 

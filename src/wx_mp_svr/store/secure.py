@@ -32,7 +32,12 @@ def secure(path: Path) -> None:
         except FileExistsError:
             for name in BESIDE:
                 _close_to_others(path.with_name(path.name + name))
-    except (PermissionError, NotADirectoryError, IsADirectoryError) as exc:
+    except IsADirectoryError as exc:
+        raise UnfitStoreError(
+            f"SQLite: {exc.filename} is a folder; name a file in it / {exc.filename} 是一个目录：请写到文件名，例如 "
+            f"sqlite:{exc.filename}/bot.sqlite3"
+        ) from exc
+    except (PermissionError, NotADirectoryError) as exc:
         raise UnfitStoreError(
             f"SQLite: {exc.strerror}: {exc.filename}; give this user the folder, or name another file / "
             f"没有权限写 {exc.filename}：请改权限，或换一个路径"
