@@ -1,5 +1,6 @@
-"""The public face passes ``mypy --strict`` in a user's program."""
+"""The public face in a user's program, as type checkers see it: good lines pass, and each bad line is found."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -19,3 +20,18 @@ def test_a_users_program_passes_mypy_strict(tmp_path):
     env = environment(tmp_path, {})
     result = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=110)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_pyright_finds_each_bad_line_and_no_other(tmp_path):
+    """Editors ask it. What mypy is told to ignore is what pyright must find."""
+    program = tmp_path / "bot.py"
+    program.write_text(USAGE.read_text())
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard", "enableTypeIgnoreComments": false}')
+    # Pyright's own rules in the build that registries have with all that it needs.
+    command = [sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", sys.executable, str(program)]
+    done = subprocess.run(
+        command, env=environment(tmp_path, {}), cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=110
+    )
+    found = {row["range"]["start"]["line"] + 1 for row in json.loads(done.stdout)["generalDiagnostics"]}
+    bad = {number for number, line in enumerate(USAGE.read_text().splitlines(), 1) if "# type: ignore" in line}
+    assert found == bad, done.stdout
