@@ -414,7 +414,7 @@ def test_what_works_but_should_not_stay():
     """Demo values, plain mode: warnings."""
     said = [finding.cause for finding in diagnosis.read_settings({"WX_MP_TOKEN": "xxx"})[1]]
     assert said[0] == "plain 模式，Token 3 位"
-    assert "演示用" in said[1]
+    assert "演示账号" in said[1]
     assert "明文模式" in said[2]
 
 

@@ -220,3 +220,15 @@ def test_a_program_that_is_saved_is_loaded_anew(tmp_path):
         program.write_text(program.read_text("utf-8").replace("return req.content", "return 'new'"), "utf-8")
         until(lambda: servers.answers(bot.url) and wechat.send_text("你好").content == "new", bot.log_text)
         assert "已被占用" not in bot.log_text()
+
+
+def test_who_opens_the_address_without_a_path_is_told_where_they_are():
+    """In an app of our own, as long as its author shows nothing else there."""
+    server = WxMpServer(token="FirstSteps1", store="memory:")
+    client = server.app.test_client()
+    answer = client.get("/")
+    assert (answer.status_code, "回调地址是 /wx_mp_cb" in answer.text) == (404, True)
+    assert "回调地址" not in client.get("/other").text
+    server = WxMpServer(token="FirstSteps1", store="memory:")
+    server.app.add_url_rule("/", "home", lambda: "我的主页")
+    assert server.app.test_client().get("/").text == "我的主页"

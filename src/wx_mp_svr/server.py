@@ -290,7 +290,7 @@ class WxMpServer(Hooks):
         if request.environ.get("PATH_INFO") != "/":
             return error
         words = f"这里是微信公众号的消息服务，回调地址是 {self.settings.path}（服务器配置里的 URL 要写到这个路径）\n"
-        return Response(words, content_type=TEXT)
+        return Response(words, 404, content_type=TEXT)
 
     def _turn_away(self) -> Answer:
         """Answer a stranger where the demo's account is in use, which anybody could forge messages for."""

@@ -71,7 +71,7 @@ async def streams_and_raises_async(req):
 def test_what_a_handler_streamed_before_it_raised_is_kept(handler, settings, read):
     given = {name: settings[name] for name in settings if name == "on_error"}
     server = WxMpServer(**ACCOUNT, store="memory:", on_message=handler, **given)
-    wechat = server.test_client(**{name: settings[name] for name in settings if name not in given})
+    wechat = server.test_client(raise_errors=False, **{name: settings[name] for name in settings if name not in given})
     result = wechat.send_text("x")
     found = [result.content.split("\n\n<a")[0]]
     while result.links:
@@ -119,7 +119,7 @@ def test_an_app_context_is_torn_down_once_per_push(handler, hook):
     hooks = {"on_error": lambda exc, req: "sorry"} if hook else {}
     server, torn = WxMpServer(**ACCOUNT, store="memory:", on_message=handler, **hooks), []
     server.app.teardown_appcontext(torn.append)
-    wechat = server.test_client()
+    wechat = server.test_client(raise_errors=False)
     for n in range(4):
         wechat.send_text(str(n))
     until(lambda: not wechat.server.stats()["running"])
@@ -133,7 +133,7 @@ def test_a_teardown_that_raises_does_not_cost_the_answer(caplog):
     def broken(exc):
         raise ZeroDivisionError
 
-    wechat = server.test_client()
+    wechat = server.test_client(raise_errors=False)
     assert [wechat.send_text(words).content for words in ("one", "two")] == ["one", "two"]
     until(lambda: caplog.text.count("teardown raised") == 2)
 
