@@ -18,7 +18,7 @@ from llm_endpoint import endpoint
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from wx_mp_svr import WxMpServer
-from wx_mp_svr.desk.cli import echo
+from wx_mp_svr.desk.echo import echo
 from wx_mp_svr.desk.simulator import make_app
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"

@@ -984,3 +984,23 @@ def test_what_is_wrong_with_a_try_is_said_in_the_words_of_check(target, words):
     push = Page(target).text("在吗")
     assert push["tries"][0]["advice"].startswith(words)
     assert bool(push["tries"][0]["advice"]) == bool(words)
+
+
+def test_what_the_server_forgets_the_page_forgets_too(visit, monkeypatch):
+    """The oldest, in the chat and on the time line; what is left stands in order, and a marked text stays marked."""
+    monkeypatch.setattr("wx_mp_svr.desk.simulator.talk.MAX_PUSHES", 5)
+    page = visit(bot())
+    for number in range(4):
+        say(page, f"第{number}句")
+        shows(page, "#log .bot .bubble", number + 1)
+    page.wait_for_selector("#detail .checks li")
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('#detail pre'))")
+    marked = page.evaluate("getSelection().toString()")
+    assert "第3句" in marked
+    for number in range(4, 8):  # without the page, where typing would unmark it
+        page.request.post(f"{page.url}push", data={"msg_type": "text", "elements": {"Content": f"第{number}句"}})
+        page.wait_for_selector(f"#log .bot .bubble:text-is('第{number}句')")
+    shows(page, "#timeline .push", 5)
+    assert bubbles(page, "bot").all_inner_texts() == [f"第{number}句" for number in range(3, 8)]
+    assert bubbles(page, "user").count() == 5
+    assert page.evaluate("getSelection().toString()") == marked

@@ -1,6 +1,7 @@
 """`wx-mp-svr dev`: the whole of it, as somebody has it on their desk. tests/desk/test_loading.py has the programs."""
 
 import contextlib
+import http.client
 import json
 import re
 import signal
@@ -74,7 +75,10 @@ class Desk:
         return until(self._look, self.log)
 
     def _look(self):
-        with contextlib.suppress(OSError), urllib.request.urlopen(self.url + "events", timeout=30) as stream:
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            urllib.request.urlopen(self.url + "events", timeout=30) as stream,
+        ):
             for line in stream:
                 if line.startswith(b"data: "):
                     return json.loads(line[6:])

@@ -235,8 +235,10 @@ class Talk:
             "reply": None,
             "elapsed": 0.0,
         }
-        if len(self._pushes) > MAX_PUSHES:  # the oldest is forgotten
-            del self._pushes[next(iter(self._pushes))]
+        if len(self._pushes) > MAX_PUSHES:  # the oldest is forgotten, by the page, too
+            oldest = next(iter(self._pushes))
+            del self._pushes[oldest]
+            self._tell(json.dumps({"forgotten": [oldest]}))
         self._tell_push(push)
         threading.Thread(target=self._run, args=(wechat, push, sealed), name="simulator", daemon=True).start()
         return self._last_id

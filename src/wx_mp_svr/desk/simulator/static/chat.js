@@ -6,59 +6,82 @@ import { avatar, file, image, link, music, news, place, video, voice } from "./c
 import { stamp, webLink, words } from "./words.js";
 
 const PAUSE = 5 * 60 * 1000; // WeChat writes the time after a pause
-const nodes = new Map(); // key -> element, so that nothing is drawn, and announced, twice
+
+// What stands in the chat, in the order of time, and the same by push. Only what has changed is touched.
+const order = [];
+const items = new Map();
 
 export function showAccount() {
   $("#account").textContent = model.state.name;
 }
 
-export function showChat() {
-  const items = [];
-  for (const push of model.pushes.values()) {
-    if (push.openid && push.openid !== model.openid) continue;
-    if (push.copy_of) continue;
-    items.push({ key: `${push.id} user`, at: push.at, make: () => userLine(push) });
-    if (push.running || push.silent) continue;
-    const failed = push.bot?.failed ? " failed" : "";
-    const at = push.at + push.elapsed * push.scale * 1000;
-    items.push({ key: `${push.id} bot${failed}`, at, make: () => marked(push, botLine(push)) });
-  }
-  items.sort((a, b) => a.at - b.at);
-  arrange(withTimes(items));
-}
-
-function withTimes(items) {
-  let last = 0;
-  return items.flatMap((item) => {
-    const pause = item.at - last > PAUSE;
-    last = item.at;
-    return pause ? [{ key: `${item.key} time`, make: () => h("p", { class: "time" }, stamp(item.at)) }, item] : [item];
-  });
-}
-
-function arrange(items) {
+// `changed`: the pushes to look at again, by number; without it all of them.
+export function showChat(changed) {
   const log = $("#log");
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-  const wanted = new Set(items.map((item) => item.key));
-  for (const [key, node] of nodes) {
-    if (!wanted.has(key)) { node.remove(); nodes.delete(key); }
-  }
-  let added = false;
-  items.forEach((item, index) => {
-    if (!nodes.has(item.key)) {
-      nodes.set(item.key, item.make() || h("span", { hidden: true }));
-      added = true;
-    }
-    const node = nodes.get(item.key);
-    if (log.children[index] !== node) log.insertBefore(node, log.children[index] || null);
-  });
-  if (added && (atEnd || items.length < 3)) log.scrollTop = log.scrollHeight;
+  if (!changed) forgetChat();
+  const before = order.length;
+  for (const id of changed || model.pushes.keys()) arrange(log, id);
+  if (order.length > before && (atEnd || order.length < 3)) log.scrollTop = log.scrollHeight;
 }
 
-// Numbers start anew when another talk is opened: what was drawn belongs to the old one.
+// Numbers start anew when another talk is opened, and a user sees no other's talk.
 export function forgetChat() {
-  for (const node of nodes.values()) node.remove();
-  nodes.clear();
+  order.length = 0;
+  items.clear();
+  $("#log").replaceChildren();
+}
+
+function arrange(log, id) {
+  const wanted = new Map(itemsOf(model.pushes.get(id)).map((item) => [item.key, item]));
+  const now = [];
+  for (const item of items.get(id) || []) {
+    if (wanted.delete(item.key)) now.push(item); else remove(item);
+  }
+  for (const item of wanted.values()) {
+    insert(log, item);
+    now.push(item);
+  }
+  if (now.length) items.set(id, now); else items.delete(id);
+}
+
+function itemsOf(push) {
+  if (!push || push.copy_of || (push.openid && push.openid !== model.openid)) return [];
+  const user = { key: "user", at: push.at, make: () => userLine(push) };
+  if (push.running || push.silent) return [user];
+  const at = push.at + push.elapsed * push.scale * 1000;
+  return [user, { key: push.bot?.failed ? "failed" : "bot", at, make: () => marked(push, botLine(push)) }];
+}
+
+function insert(log, item) {
+  let index = order.length; // most often it is the newest
+  while (index > 0 && order[index - 1].at > item.at) index -= 1;
+  item.node = item.make() || h("span", { hidden: true });
+  order.splice(index, 0, item);
+  const next = order[index + 1];
+  log.insertBefore(item.node, next ? next.time || next.node : null);
+  date(index);
+  date(index + 1);
+}
+
+function remove(item) {
+  const index = order.indexOf(item);
+  order.splice(index, 1);
+  item.node.remove();
+  item.time?.remove();
+  date(index);
+}
+
+// The time stands above what comes after a pause.
+function date(index) {
+  const item = order[index];
+  if (!item) return;
+  const pause = item.at - (order[index - 1]?.at ?? 0) > PAUSE;
+  if (pause && !item.time) item.node.before(item.time = h("p", { class: "time" }, stamp(item.at)));
+  else if (!pause && item.time) {
+    item.time.remove();
+    item.time = null;
+  }
 }
 
 const line = (who, push, content) =>

@@ -114,24 +114,38 @@ function openTalk() {
 
 // -- the time line ---------------------------------------------------------------------------------------------------
 
+const entries = new Map(); // of each push, by number
+
+// `changed`: the pushes to look at again, by number; without it all of them.
 export function showInspector(changed) {
   const list = $("#timeline");
-  if (!changed) list.replaceChildren();
+  if (!changed) {
+    list.replaceChildren();
+    entries.clear();
+  }
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60;
-  for (const push of model.pushes.values()) {
-    if (changed && !changed.includes(push.id)) continue;
-    const old = list.querySelector(`[data-push="${push.id}"]`);
+  for (const id of changed || model.pushes.keys()) {
+    const push = model.pushes.get(id);
+    const old = entries.get(id);
     const focused = old?.contains(document.activeElement) ? document.activeElement.dataset.number : null;
-    const node = entry(push);
-    if (old) old.replaceWith(node); else list.append(node);
-    if (focused) node.querySelector(`[data-number="${focused}"]`)?.focus();
+    const node = push ? entry(push) : null;
+    if (!node) old?.remove(); else if (old) old.replaceWith(node); else list.append(node);
+    if (node) entries.set(id, node); else entries.delete(id);
+    if (node && focused) node.querySelector(`[data-number="${focused}"]`)?.focus();
   }
   follow(changed);
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
+// Whether somebody has marked text in the detail: it stays until they have copied it.
+function isReading() {
+  const marked = getSelection();
+  return !marked.isCollapsed && $("#detail").contains(marked.anchorNode);
+}
+
 // Show the newest try, unless the user has chosen another one.
 function follow(changed) {
+  if (isReading()) return;
   const newest = [...model.pushes.values()].filter((push) => !push.copy_of).at(-1);
   if (!newest) {
     $("#detail").replaceChildren(h("p", { class: "empty" }, "发一条消息，这里会显示微信推送了什么、机器人答了什么、哪里不对。"));
@@ -140,7 +154,7 @@ function follow(changed) {
   const chosen = model.selected;
   if (!chosen || chosen.follow || !model.pushes.has(chosen.id)) {
     select(newest.id, newest.tries.at(-1)?.number || 1, true);
-  } else if (!changed || changed.includes(chosen.id)) {
+  } else if (!changed || changed.has(chosen.id)) {
     showDetail();
   }
 }
@@ -190,10 +204,12 @@ function waiting(push) {
 const isSelected = (id, number) => model.selected?.id === id && model.selected.number === number;
 
 function select(id, number, following) {
+  const before = model.selected;
   model.selected = { id, number, follow: following };
-  for (const node of document.querySelectorAll("#timeline button.try")) {
-    const on = isSelected(Number(node.closest(".push").dataset.push), Number(node.dataset.number));
-    node.setAttribute("aria-pressed", String(on));
+  for (const chosen of [before, model.selected]) {
+    for (const node of entries.get(chosen?.id)?.querySelectorAll("button.try") || []) {
+      node.setAttribute("aria-pressed", String(isSelected(chosen.id, Number(node.dataset.number))));
+    }
   }
   const newest = [...model.pushes.keys()].at(-1);
   if (id === newest && !following) model.selected.follow = model.pushes.get(id).tries.at(-1)?.number === number;

@@ -3,14 +3,18 @@
 import { $ } from "./dom.js";
 import { listen } from "./net.js";
 import { model } from "./model.js";
-import { forgetChat, showAccount, showChat } from "./chat.js";
+import { showAccount, showChat } from "./chat.js";
 import { showMenu, startComposer } from "./composer.js";
 import { showInspector, showToolbar, startInspector } from "./inspector.js";
+
+// What has changed since the last frame; of many pushes at once the page is drawn once.
+let changed = new Set();
+let asked = false;
 
 function take(message) {
   if (message.all) {
     model.pushes.clear();
-    forgetChat();
+    changed = null;
   }
   if (message.state) {
     model.state = message.state;
@@ -19,9 +23,24 @@ function take(message) {
     showMenu();
     showToolbar();
   }
-  for (const push of message.pushes || []) model.pushes.set(push.id, push);
-  showChat();
-  showInspector(message.all ? null : (message.pushes || []).map((push) => push.id));
+  for (const push of message.pushes || []) {
+    model.pushes.set(push.id, push);
+    changed?.add(push.id);
+  }
+  for (const id of message.forgotten || []) {
+    model.pushes.delete(id);
+    changed?.add(id);
+  }
+  if (!asked) requestAnimationFrame(draw);
+  asked = true;
+}
+
+function draw() {
+  const now = changed;
+  changed = new Set();
+  asked = false;
+  showChat(now);
+  showInspector(now);
 }
 
 function showTab(name) {
