@@ -207,6 +207,20 @@ def test_a_bot_that_is_broken_at_the_start_is_waited_for(tmp_path):
         assert mine.say("你好")["reply"]["content"] == "好"
 
 
+def test_a_program_that_does_not_end_is_said_and_begun_anew_when_it_is_saved(tmp_path):
+    """As one that serves in a way that `dev` cannot take over; the page's address is not there yet."""
+    (tmp_path / "bot.py").write_text("import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
+    page, bot = servers.free_port(), servers.free_port()
+    command = ["dev", "bot.py", "--no-browser", "--port", str(page), "--bot-port", str(bot)]
+    env = servers.environment(tmp_path, {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"})
+    with servers.running([sys.executable, "-m", "wx_mp_svr", *command], env, tmp_path) as process:
+        log = (tmp_path / "log.txt").read_text
+        until(lambda: "停在 bot.py:3：在这里启动服务要用 run()" in log("utf-8"), log)
+        (tmp_path / "bot.py").write_text(BOT, "utf-8")
+        mine = Desk(tmp_path, process, page, bot)
+        assert mine.say("你好")["reply"]["content"] == "好"
+
+
 def test_the_bots_clock_runs_with_the_pages(tmp_path):
     """A handler's own sleep is real time; what the bot does by the clock is quicker with the page."""
     slow = BOT.replace("time.sleep(60)", "time.sleep(1); return '久等'")

@@ -77,6 +77,7 @@ WRONG = [
     ("an exit", "raise SystemExit('缺少密钥')", "bot.py", "没有运行 WxMpServer 就结束了：缺少密钥"),
     ("a package", "import no_such_package", "bot.py", "缺少 no_such_package 这个包：pip install no_such_package"),
     ("a package of another name", "import dotenv_x as dotenv; import yaml_", "bot.py", "缺少 dotenv_x 这个包"),
+    ("a module of a package", "from . import words", "bot.py", "写 wx-mp-svr dev 包名.模块名"),
     ("no such module", "", "nothing:server", "没有 nothing 这个模块"),
     ("not UTF-8", "x = '你好'".encode("gbk"), "bot.py", "请另存为 UTF-8"),
 ]

@@ -5,12 +5,17 @@ What the page shows, and what the bot remembers, goes from one process to the ne
 """
 
 import atexit
+import itertools
 import logging
 import os
 import secrets
+import sys
 import tempfile
 import threading
+import traceback
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +35,8 @@ from .terminal import say
 
 log = logging.getLogger("wx_mp_svr")
 
+RELOAD = 3  # the exit code at which Werkzeug's reloader begins anew
+PATIENCE_SECONDS = 5
 FOLDER = "WX_MP_DEV_FOLDER"  # where a process finds what the one before has left
 
 
@@ -91,10 +98,42 @@ def _make(folder: Path, target: str, port: int, bot_port: int | None, open_brows
     return app
 
 
+@contextmanager
+def _patience(target: str) -> Iterator[None]:
+    """While a program is being loaded, say where it hangs, and begin anew when it is saved: the reloader runs later."""
+    done, file, main = threading.Event(), Path(split(target)[0]), threading.main_thread().ident
+
+    def saved() -> float:
+        return file.stat().st_mtime if file.is_file() else 0.0
+
+    def watch(before: float) -> None:
+        for second in itertools.count(1):
+            if done.wait(1):
+                return
+            if saved() != before:
+                os._exit(RELOAD)
+            if second == PATIENCE_SECONDS:
+                frames = traceback.extract_stack(sys._current_frames().get(main or 0))
+                where = next((f"{f.filename}:{f.lineno}" for f in reversed(frames) if f.filename == str(file)), target)
+                say(
+                    f"{target} 加载了 {second} 秒还没有结束，停在 {where}：在这里启动服务要用 run()，"
+                    "不要用 waitress.serve() 等",
+                    err=True,
+                    fg="yellow",
+                )
+
+    threading.Thread(target=watch, args=(saved(),), name="dev", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
 def _load(target: str, *, first: bool) -> tuple[WxMpServer | None, str]:
     log.setLevel(logging.WARNING if first else logging.ERROR)  # nothing is said twice
     try:
-        server = load(target)
+        with _patience(target):
+            server = load(target)
     except LoadError as exc:
         return None, str(exc)
     finally:

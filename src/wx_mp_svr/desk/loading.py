@@ -118,7 +118,8 @@ def _cure(exc: BaseException) -> str:
     if isinstance(exc, ModuleNotFoundError) and exc.name:
         package = _PACKAGES.get(exc.name, exc.name)
         return f"缺少 {exc.name} 这个包：pip install {package}（要装进这个 Python：{sys.executable}）"
-    return f"加载时出错：{type(exc).__name__}: {exc}"
+    cure = "（它是包里的模块：写 wx-mp-svr dev 包名.模块名）" if "no known parent package" in str(exc) else ""
+    return f"加载时出错：{type(exc).__name__}: {exc}{cure}"
 
 
 _PACKAGES = {"dotenv": "python-dotenv", "yaml": "pyyaml", "PIL": "pillow", "bs4": "beautifulsoup4"}
