@@ -61,6 +61,12 @@ def status(url, **headers):
         return exc.code
 
 
+FOREIGN = [
+    *("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Real-IP", "Forwarded", "Via"),
+    *("CF-Connecting-IP", "True-Client-IP", "Origin"),
+]
+
+
 # -- nothing is set ----------------------------------------------------------------------------------------------------
 
 
@@ -71,8 +77,10 @@ def test_with_nothing_set_a_script_answers_this_machine_as_the_demo_account(tmp_
         assert said.count("正在使用演示账号") == 1
         assert status(bot.url) == 200
         assert "refused" not in said
-        for header in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via", "CF-Connecting-IP", "X-Forwarded-Proto"):
+        for header in FOREIGN:
             assert status(bot.url, **{header: "1"}) == 403, header
+        assert status(bot.url, **{"Sec-Fetch-Site": "cross-site"}) == 403  # a page of somebody else's in this browser
+        assert status(bot.url, **{"Sec-Fetch-Site": "none"}) == 200
         assert status(bot.url, Host="bot.example.com") == 403
         assert status(bot.url, Host="localhost:80") == 200
         assert until(bot.log_text).count("演示账号只应答本机的请求") == 1
@@ -93,6 +101,23 @@ def test_with_the_demo_account_nobody_else_is_answered(peer, mounted):
     assert (
         client.get("/wx_mp_cb", environ_overrides={"REMOTE_ADDR": "::1"}, base_url="http://[::1]:5/").status_code == 200
     )
+
+
+def test_under_a_waitress_that_we_did_not_start_the_demo_account_answers_nobody():
+    """It takes away what proxies write, and nobody could tell."""
+    client = WxMpServer(**DEMO, store="memory:").app.test_client()
+    assert client.get("/wx_mp_cb", environ_overrides={"SERVER_SOFTWARE": "waitress"}).status_code == 403
+
+
+def test_in_processes_that_a_script_spawns_it_is_the_demo_account_too(tmp_path):
+    program = (
+        "import multiprocessing as mp\nfrom wx_mp_svr import WxMpServer\nserver = WxMpServer()\n"
+        "def double(n): return 2 * n\n"
+        "if __name__ == '__main__':\n"
+        "    with mp.get_context('spawn').Pool(1) as pool:\n"
+        "        raise SystemExit(f'got {pool.apply_async(double, (4,)).get(30)}')\n"
+    )
+    assert "got 8" in run(tmp_path, program)
 
 
 def test_in_a_module_nothing_set_is_an_error_as_ever(tmp_path):

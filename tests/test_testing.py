@@ -600,6 +600,31 @@ def test_what_the_bot_takes_care_of_is_not_raised():
         bot_of(wrong, on_error=lambda exc, req: 1 / 0).test_client().send_text("x")
 
 
+def test_a_late_failure_belongs_to_its_own_user():
+    """It is raised while time passes, or in what that user does next; nobody else's push has anything to do with it."""
+
+    def slow(req):
+        if req.content == "慢":
+            wechat.sleep(40)
+            raise KeyError(req.openid)
+        return "好"
+
+    wechat = bot_of(slow).test_client()
+    anna, bert = wechat.user("anna"), wechat.user("bert")
+    for user in (anna, bert):
+        user.send_text("慢")
+    with pytest.raises(KeyError, match=r"oanna|obert"):
+        wechat.sleep(60)
+    assert wechat.send_text("x").content == "好"
+    raised = []
+    for user in (anna, bert):
+        try:
+            user.send_text("x")
+        except KeyError as exc:
+            raised.append(exc.args)
+    assert len(raised) == 1
+
+
 def test_the_users_view_of_a_failure():
     assert bot_of(lambda req: 5).test_client(raise_errors=False).send_text("x").content == "抱歉，出错了，请稍后再试。"
 
@@ -617,6 +642,19 @@ def test_a_user_has_a_talk_and_a_session_of_their_own():
     assert (anna.session, bert.session, wechat.session) == ({"n": 2}, {"n": 1}, {})
     assert ([result.content for result in anna.talk], len(bert.talk), wechat.talk) == (["oanna 1", "oanna 2"], 1, [])
     assert wechat.user("anna").session == {"n": 2}
+    assert wechat.user("anna") is anna.user("anna") is anna
+
+
+def test_reading_follows_no_links_of_the_bots_own_and_taps_as_the_user_who_asked():
+    own = '<a href="weixin://bizmsgmenu?msgmenucontent=满意&msgmenuid=101">满意</a>'
+
+    def answer(req):
+        wechat.sleep(40 if req.content == "慢" else 0)
+        return f"好吗？{own}"
+
+    wechat = bot_of(answer).test_client()
+    assert wechat.read(wechat.send_text("快")) == "好吗？满意"
+    assert wechat.read(wechat.user("anna").send_text("慢")) == "好吗？满意"
 
 
 @pytest.mark.parametrize("text", [LONG, "短", LONG.replace("\n\n", "")], ids=["long", "short", "one paragraph"])

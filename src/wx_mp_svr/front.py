@@ -24,15 +24,15 @@ STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HT
 
 
 _LOCAL_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
-_FORWARDED = (
-    # what proxies and tunnels write
-    "HTTP_X_FORWARDED_FOR",
-    "HTTP_X_FORWARDED_HOST",
-    "HTTP_X_FORWARDED_PROTO",
+_FOREIGN = (
+    # what proxies and tunnels write; and browsers for a page that is not this machine's
+    "HTTP_X_FORWARDED_",
     "HTTP_X_REAL_IP",
     "HTTP_FORWARDED",
     "HTTP_VIA",
     "HTTP_CF_CONNECTING_IP",
+    "HTTP_TRUE_CLIENT_IP",
+    "HTTP_ORIGIN",
 )
 
 
@@ -44,7 +44,11 @@ def is_from_here(environ: Mapping[str, Any]) -> bool:
         return False
     peer = getattr(peer, "ipv4_mapped", None) or peer
     host = re.sub(r":[0-9]+\Z", "", environ.get("HTTP_HOST") or "").lower()
-    return peer.is_loopback and host in _LOCAL_HOSTS and not any(name in environ for name in _FORWARDED)
+    if environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin"):
+        return False
+    if environ.get("SERVER_SOFTWARE") == "waitress":  # not from `run`: it takes away what proxies write
+        return False
+    return peer.is_loopback and host in _LOCAL_HOSTS and not any(name.startswith(_FOREIGN) for name in environ)
 
 
 def in_front_of(

@@ -76,6 +76,7 @@ def serve(app: Flask, settings: Settings, *, host: str | None, port: int | None,
             cleanup_interval=5,
             # Nobody believes what they say. But where they are, somebody is in front, whom the demo's account refuses.
             clear_untrusted_proxy_headers=False,
+            ident="wx-mp-svr",
         )
         _tell(host, int(getattr(server, "effective_port", port)), settings)
         server.run()

@@ -28,6 +28,7 @@ from .handling.handlers import NAMES
 from .handling.registry import Hooks
 from .living import Living
 from .mistakes import OLD_METHODS
+from .req_msg import ReqMsg
 from .rsp_msg import Reply
 from .serve import serve
 from .session import Session
@@ -107,11 +108,10 @@ class WxMpServer(Hooks):
         **settings: "Unpack[config.GivenSettings]",
     ) -> None:
         maker = _caller()
-        self._is_script = (
-            maker == "__main__"
-        )  # somebody tries something out; a module is for a server that serves others
-        if self._is_script:
-            complaints.show_plainly()
+        # Somebody tries something out; a module is for a server that serves others. The other name is what it has in the
+        # processes that multiprocessing spawns.
+        self._is_script = maker in ("__main__", "__mp_main__")
+        complaints.show_plainly()
         for unknown in settings.keys() - config.NAMES:
             near = config.near(unknown)
             hint = f"did you mean {near}?" if near else "the README's table 全部设置 has them all"
@@ -125,7 +125,7 @@ class WxMpServer(Hooks):
         self._told_threads = self._told_strangers = False
         self._origin = self  # of a copy, the server that is mounted
         self._testing = False  # a copy for tests complains about what production mends
-        self._failures: list[BaseException] | None = None  # of a copy for tests, what handlers have raised
+        self._failures: list[tuple[str, BaseException]] | None = None  # of a copy for tests: user, what was raised
         self.clock: Clock = REAL
         self._runner = runner
         self.app: Any = None
@@ -243,9 +243,9 @@ class WxMpServer(Hooks):
             _envelope_of(settings), self._tries, window=settings.window, max_body=settings.max_body
         )
 
-    def _note_failure(self, exc: BaseException) -> None:
+    def _note_failure(self, req: ReqMsg, exc: BaseException) -> None:
         if self._failures is not None:
-            self._failures.append(exc)
+            self._failures.append((req.openid, exc))
 
     def _is_strict(self) -> bool:
         return self._testing or bool(self.app.debug or self.app.testing)

@@ -207,6 +207,43 @@ def test_a_bot_that_is_broken_at_the_start_is_waited_for(tmp_path):
         assert mine.say("你好")["reply"]["content"] == "好"
 
 
+THREAD = "import threading\nthreading.Thread(target=lambda: time.sleep(600)).start()\nserver.run()"
+
+
+def test_a_thread_that_does_not_end_holds_nothing_up(tmp_path):
+    """Neither does a program that was saved while the one before was being loaded."""
+    with desk(tmp_path, BOT.replace("server.run()", THREAD)) as mine:
+        assert mine.say("你好")["reply"]["content"] == "好"
+        mine.save(BOT.replace('"好"', '"慢"').replace("import time\n", "import time\ntime.sleep(3)\n"))
+        until(lambda: not servers.answers(mine.bot_url), mine.log)
+        mine.save(BOT.replace('"好"', '"新"'))
+        until(lambda: "已重新加载" in mine.log(), mine.log)
+        assert mine.say("你好")["reply"]["content"] == "新"
+
+
+def test_a_program_that_goes_away_and_comes_back(tmp_path):
+    """As in a checkout of something else."""
+    helper = tmp_path / "words.py"
+    helper.write_text("WORD = '好'\n")
+    program = BOT.replace("import logging", "import logging\nfrom words import WORD").replace('"好"', "WORD")
+    with desk(tmp_path, program) as mine:
+        assert mine.say("你好")["reply"]["content"] == "好"
+        mine.program.rename(tmp_path / "away")
+        helper.write_text("WORD = '嗨'\n")
+        told = until(lambda: (told := mine.look())["state"]["broken"] and told, mine.log)
+        assert "没有 bot.py 这个文件" in told["state"]["problem"]
+        (tmp_path / "away").rename(mine.program)
+        until(lambda: not mine.look()["state"]["broken"], mine.log)
+        assert mine.say("你好")["reply"]["content"] == "嗨"
+        assert len(mine.look()["pushes"]) == 2
+
+
+def test_a_program_that_turns_logging_off_is_heard_all_the_same(tmp_path):
+    off = "import logging.config\nlogging.config.dictConfig({'version': 1})\nserver.run()"
+    with desk(tmp_path, BOT.replace("server.run()", off)) as mine:
+        assert mine.say("再见")["bot"]["failed"] is True
+
+
 def test_a_program_that_does_not_end_is_said_and_begun_anew_when_it_is_saved(tmp_path):
     """As one that serves in a way that `dev` cannot take over; the page's address is not there yet."""
     (tmp_path / "bot.py").write_text("import time\nprint('begun', flush=True)\ntime.sleep(600)\n")

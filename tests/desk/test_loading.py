@@ -1,12 +1,23 @@
 """`wx-mp-svr dev` finds the server in a program, or says what is wrong with the program."""
 
+import pickle
 import sys
 
 import pytest
 
 from wx_mp_svr import WxMpServer
-from wx_mp_svr.desk.loading import LoadError, load
+from wx_mp_svr.desk.loading import LoadError, module_of, run
 from wx_mp_svr.testing import FakeWeChat
+
+
+def load(target):
+    """Return what would be served: the server, and its name in the program."""
+    served = []
+    run(target, lambda server, name: served.append((server, name, sys.modules["__main__"])))
+    ((server, name, main),) = served
+    assert main.__name__ == "__main__"
+    return server, name
+
 
 HEAD = "from wx_mp_svr import WxMpServer\n"
 ECHO = "class Echo(WxMpServer):\n    def on_message(self, req):\n        return req.content\n"
@@ -19,6 +30,7 @@ def at_home(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "argv", list(sys.argv))
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     monkeypatch.setenv("WX_MP_STORE", "memory:")
 
 
@@ -29,13 +41,19 @@ def write(program, name="bot.py"):
 
 GOOD = [
     ("named, no run", f"{HEAD}{ECHO}server = Echo()\n", "bot.py"),
-    ("run at the end", f"{HEAD}{ECHO}server = Echo()\nserver.run()\nraise SystemExit\n", "bot.py"),
+    ("run at the end", f"{HEAD}{ECHO}server = Echo()\nserver.run()\nprint('the end')\n", "bot.py"),
     ("run without a name", f"{HEAD}{ECHO}Echo().run()\n", "bot.py"),
     ("run of main", f"{HEAD}{ECHO}if __name__ == '__main__':\n    Echo().run(debug=True)\n", "bot.py"),
     ("run that catches", f"{HEAD}{ECHO}try:\n    Echo().run()\nexcept Exception:\n    pass\n", "bot.py"),
     ("a run of its own", f"{HEAD}{ECHO}    def run(self):\n        super().run(port=1)\nEcho().run()\n", "bot.py"),
     ("of two, the one that runs", f"{HEAD}{ECHO}a = WxMpServer()\nb = Echo()\nb.run()\n", "bot.py"),
     ("of two, the one that is named", f"{HEAD}{ECHO}a = WxMpServer()\nb = Echo()\n", "bot.py:b"),
+    ("not the one that runs, but that is named", f"{HEAD}{ECHO}a = WxMpServer()\nb = Echo()\na.run()\n", "bot.py:b"),
+    (
+        "a run in a thread",
+        f"import threading\n{HEAD}{ECHO}server = Echo()\nt = threading.Thread(target=server.run)\nt.start()\nt.join()\n",
+        "bot.py",
+    ),
     ("twice the same", f"{HEAD}{ECHO}server = application = Echo()\n", "bot.py"),
     (
         "mounted",
@@ -48,11 +66,12 @@ GOOD = [
 ]
 
 
-@pytest.mark.parametrize(("program", "target"), [row[1:] for row in GOOD], ids=[row[0] for row in GOOD])
-def test_the_server_is_found(program, target):
+@pytest.mark.parametrize(("title", "program", "target"), GOOD, ids=[row[0] for row in GOOD])
+def test_the_server_is_found(title, program, target):
     write(program)
     write("", "words.py")
-    server = load(target)
+    server, name = load(target)
+    assert name == {"run without a name": "", "a run of its own": ""}.get(title, name)
     assert isinstance(server, WxMpServer)
     assert server.settings.demo_values
     account = {name: getattr(server.settings, name) for name in ("token", "appid", "aes_key")}
@@ -94,3 +113,35 @@ def test_what_is_wrong_is_said(program, target, words, tmp_path):
     assert words in str(error.value)
     assert "runpy" not in str(error.value)
     assert "wx_mp_svr/desk" not in str(error.value)
+
+
+def test_the_program_is_main_while_it_is_served(tmp_path):
+    """So that what it pickles is found, and resources around `run` are open."""
+    write(
+        f"import pickle\n{HEAD}{ECHO}class State: pass\n"
+        "class Open:\n    closed = False\n    def __enter__(self): return self\n"
+        "    def __exit__(self, *_): self.closed = True\n"
+        "with Open() as resource:\n    Echo().run()\n"
+    )
+    seen = []
+
+    def serve(server, name):
+        main = sys.modules["__main__"]
+        seen.append((pickle.loads(pickle.dumps(main.State())).__class__ is main.State, main.resource.closed))
+
+    run("bot.py", serve)
+    assert seen == [(True, False)]
+
+
+def test_what_a_program_raises_after_it_was_served_is_its_own():
+    write(f"{HEAD}{ECHO}Echo().run()\n1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        load("bot.py")
+
+
+@pytest.mark.parametrize(
+    ("target", "module"),
+    [("bot.py", "bot"), ("a/bot.py:b", "bot"), ("我的 bot.py", ""), ("pkg.bot:b", "pkg.bot"), ("my-bot.py", "")],
+)
+def test_the_module_that_a_test_imports(target, module):
+    assert module_of(target) == module

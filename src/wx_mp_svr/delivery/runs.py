@@ -61,7 +61,7 @@ class Runs(ForkAware):
         place: Where this machine's processes meet.
         context: What to enter around a handler.
         strict: Whether to complain about replies that could be mended, as in development.
-        failed: Hears of each exception that a handler has raised and no `on_error` took.
+        failed: Hears of each message whose handler has raised what no `on_error` took.
         clock: For everything that waits.
     """
 
@@ -77,7 +77,7 @@ class Runs(ForkAware):
         place: Place,
         context: Callable[[], AbstractContextManager[Any]],
         strict: Callable[[], bool],
-        failed: Callable[[BaseException], None],
+        failed: Callable[[ReqMsg, BaseException], None],
         clock: Clock,
     ) -> None:
         self._settings = settings

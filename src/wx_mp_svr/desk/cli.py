@@ -351,12 +351,13 @@ _bot_port = click.option(
 def dev(target: str, port: int, bot_port: int | None, no_browser: bool) -> None:
     """在模拟器里运行你自己的机器人：一个终端，存盘后自动重新加载，出错在页面上看得到。
 
-    不用设置：什么都没设置时用演示账号。文件里的 run() 不会执行，由这个命令代劳。
+    不用设置：什么都没设置时用演示账号（WxMpServer() 要写在这个文件里）。执行到 run() 时，由这个命令来运行它。
     """
     from .dev import dev as serve_dev  # here, since only these commands need the page and what it brings
     from .loading import is_file, split
 
-    if is_file(target) and not Path(split(target)[0]).is_file():
+    first = os.environ.get("WERKZEUG_RUN_MAIN") != "true"  # later it may come back
+    if first and is_file(target) and not Path(split(target)[0]).is_file():
         raise click.UsageError(f"没有 {split(target)[0]} 这个文件：写出文件名，例如 wx-mp-svr dev bot.py")
     serve_dev(target, port=port, bot_port=bot_port, open_browser=not no_browser, name="我的公众号")
 

@@ -137,7 +137,7 @@ class Driver:
         strict: Whether to complain about replies that could be mended, as in development.
         clock: For the pace of handlers.
         running: How many runs there are in this process.
-        failed: Hears of each exception that a handler has raised and no `on_error` took.
+        failed: Hears of each message whose handler has raised what no `on_error` took.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Driver:
         strict: Callable[[], bool],
         clock: Clock,
         running: Callable[[], int],
-        failed: Callable[[BaseException], None],
+        failed: Callable[[ReqMsg, BaseException], None],
     ) -> None:
         self._handlers = handlers
         self._sessions = sessions
@@ -254,7 +254,7 @@ class Driver:
             log.error("the handler %s raised / 处理函数出错了", place(handler), exc_info=exc, extra=of_handler)
         on_error = self._handlers.get("on_error")
         if on_error is None or on_error is handler:
-            self._tell_failure(exc)
+            self._tell_failure(sink.req, exc)
             return self._own(sink, self._words.error_text)
         try:
             self._begin_session(sink.req)  # what the handler that raised has changed is forgotten

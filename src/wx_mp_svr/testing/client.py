@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
@@ -53,7 +54,8 @@ class FakeWeChat:
         clock: WeChat's, and where handlers may sleep.
         on_try: Called with (result, try) after each delivery, for whoever wants to watch.
         faults: What goes wrong on the way.
-        failures: Where the bot's handlers leave what they raise; after a push the first is raised.
+        failures: Where the bot's handlers leave what they raise, each with its user: it is raised in what that user does
+            next, or while time passes.
 
     Attributes:
         talk: What this user has sent, and what became of it.
@@ -73,10 +75,12 @@ class FakeWeChat:
     clock: Clock = REAL
     on_try: Callable[[Result, Try], None] | None = None
     faults: Faults = Faults()
-    failures: list[BaseException] | None = None
+    failures: list[tuple[str, BaseException]] | None = None
     talk: list[Result] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
+        self._users: dict[str, FakeWeChat] = {}
+        self._home = threading.get_ident()
         self.mode = self.mode or ("safe" if self.aes_key else "plain")
         self._cipher = Cipher(self.aes_key, self.appid) if self.aes_key else None
         if self.clock is REAL and self.time_scale != 1.0:
@@ -95,7 +99,10 @@ class FakeWeChat:
         Args:
             name: Any; the same name is the same user.
         """
-        return replace(self, openid=f"o{name}")
+        if name not in self._users:
+            self._users[name] = replace(self, openid=f"o{name}")
+            self._users[name]._users = self._users
+        return self._users[name]
 
     @property
     def session(self) -> dict[str, Any]:
@@ -191,6 +198,7 @@ class FakeWeChat:
                 f"tap takes a link or a result, not {link!r}; to type words use send_text / 输入文字请用 send_text"
             )
         if isinstance(link, Result):
+            openid = openid or first(link.xml, "FromUserName")  # whose it is
             links = [found for found in link.links if found.words]
             if not links:
                 raise ValueError(f"the reply has no link to tap: {link.content!r}")
@@ -210,7 +218,7 @@ class FakeWeChat:
                 said += words
             if link is None:
                 return said.rstrip()
-            result = self.tap(link)
+            result = self.tap(link, openid=first(result.xml, "FromUserName"))
 
     def _send_msg(self, msg_type: str, openid: str, elements: Mapping[str, Any]) -> Result:
         return self.send_xml(self.build(msg_type, {**elements, "MsgId": new_msg_id()}, openid=openid))
@@ -223,7 +231,10 @@ class FakeWeChat:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return self.clock.sleep(seconds)
+            self.clock.sleep(seconds)
+            if threading.get_ident() == self._home:  # not in a handler that sleeps
+                self._raise_failure()
+            return None
         return self.clock.sleep_async(seconds)
 
     def build(self, msg_type: str, elements: Mapping[str, Any], *, openid: str = "") -> str:
@@ -257,11 +268,14 @@ class FakeWeChat:
         with self.clock.foreground():
             result = self._push(Result(xml), *(sealed or self.seal(xml)))
         self.talk.append(result)
-        if self.failures:
-            failure = self.failures[0]
-            self.failures.clear()
-            raise failure
+        self._raise_failure(first(xml, "FromUserName"))
         return result
+
+    def _raise_failure(self, openid: str = "") -> None:
+        for failure in self.failures or []:
+            if openid in ("", failure[0]):
+                self.failures.remove(failure)  # type: ignore[union-attr]
+                raise failure[1]
 
     def _push(self, result: Result, query: str, body: bytes) -> Result:
         begun = self.clock.now()
@@ -345,7 +359,7 @@ def _until_link(content: str, ready_text: str) -> tuple[str, Link | None]:
     """Return a page's words up to the link that leads on, and that link; a mention of another answer is none."""
     words = ""
     for part in split_links(content):
-        if isinstance(part, Link) and part.words:
+        if isinstance(part, Link) and part.menu_id.startswith("wxmp-"):  # not one of the bot's own
             return (words.removesuffix(ready_text), None) if words.endswith(ready_text) else (words, part)
         words += part if isinstance(part, str) else part.label
     return words, None
