@@ -33,10 +33,10 @@ ACCOUNT = {
 
 
 def settings_of(mode: str) -> dict[str, str]:
-    """What a server in one mode is started with; in plain mode the key is empty, since demo.py has one of its own."""
+    """What a server in one mode is started with."""
     account = {"WX_MP_TOKEN": ACCOUNT["token"], "WX_MP_APPID": ACCOUNT["appid"]}
     if mode == "plain":
-        return {**account, "WX_MP_MODE": mode, "WX_MP_AES_KEY": ""}
+        return {**account, "WX_MP_MODE": mode}
     return {**account, "WX_MP_MODE": mode, "WX_MP_AES_KEY": ACCOUNT["aes_key"]}
 
 

@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -55,14 +55,9 @@ def free_port() -> int:
     pytest.fail("no free port on 127.0.0.1")
 
 
-@contextmanager
-def demo(directory: Path, **settings: str) -> Iterator[Running]:
+def demo(directory: Path, **settings: str) -> AbstractContextManager[Running]:
     """``python demo/demo.py``: waitress where it is installed, else Flask's development server."""
-    port = free_port()
-    env = environment(directory, {**settings, "WX_MP_HOST": "127.0.0.1", "WX_MP_PORT": str(port)})
-    command = [sys.executable, str(DEMO / "demo.py")]
-    with running(command, env, directory) as process:
-        yield answering(f"http://127.0.0.1:{port}{CALLBACK}", process, directory)
+    return bot(directory, "demo", WX_MP_HOST="127.0.0.1", **settings)
 
 
 @contextmanager

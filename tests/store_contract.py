@@ -502,7 +502,8 @@ class Crew:
             process.stdin.write(json.dumps(question).encode() + b"\n")
             process.stdin.flush()
         answers = [self._answer(process) for process in self._processes]
-        assert [answer for answer in answers if isinstance(answer, str)] == []  # what was raised
+        raised = [answer for answer in answers if isinstance(answer, str)]
+        assert raised == [], raised  # pytest shows no more of an assertion outside of a test
         return answers
 
     def _answer(self, process: "subprocess.Popen[bytes]") -> Any:

@@ -909,7 +909,7 @@ def served(handler, *, scale=0.2, **settings):
 
 
 def remembered(server, name="oFakeUser0000000000000000001", account="gh_fakeaccount1"):
-    with server._runs._sessions.of(account, name) as session:
+    with server.session_of(account, name) as session:
         return dict(session)
 
 
@@ -1065,7 +1065,7 @@ def test_who_waits_too_long_gets_the_busy_text(handler, caplog):
     """After `session_wait`, scaled; that is no error, and on_error hears nothing of it."""
     heard = []
     server, wechat = served(handler, scale=0.2, session_wait=0.25, on_error=lambda exc, req: heard.append(exc))
-    with server._runs._sessions.of(wechat.account, wechat.openid):
+    with server.session_of(wechat.account, wechat.openid):
         result = wechat.send_text("hi")
     assert (result.content, len(result.tries)) == (server.settings.busy_text, 1)
     assert "waited for req.session; a user gets the busy text" in caplog.text

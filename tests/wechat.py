@@ -21,6 +21,15 @@ Query = str | Mapping[str, str] | Iterable[tuple[str, str]]
 
 TIMEOUT = 20  # seconds: a bound for a test that hangs, no expectation
 GH_ID = "gh_0123456789ab"
+TEXT_FIELDS = {
+    # of one text, by WeChat's names, as the rooms behind the XML get it
+    "ToUserName": "gh_1",
+    "FromUserName": "o1",
+    "CreateTime": "1700000000",
+    "MsgType": "text",
+    "Content": "你好",
+    "MsgId": "1",
+}
 
 _numbers = itertools.count(1)
 

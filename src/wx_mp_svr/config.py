@@ -168,8 +168,7 @@ def demo_account(
     """
 
     def given(name: str) -> Any:
-        sources = (arguments.get(name), app_config.get(prefix + name.upper()), environ.get(prefix + name.upper()))
-        return next((value for value in sources if value is not None), None)
+        return _first(_sources(name, arguments, app_config, environ, prefix))
 
     plain = given("mode") == "plain"  # an empty key is no key
     if any(given(name) is not None and not (plain and given(name) == "") for name in CREDENTIALS):
@@ -196,8 +195,8 @@ def load(
     problems: list[Problem] = []
     for f in fields(Settings):
         name, optional = prefix + f.name.upper(), f.type == (str | None)
-        sources = (arguments.get(f.name), app_config.get(name), environ.get(name))
-        value = next((value for value in sources if value is not None), None)
+        sources = _sources(f.name, arguments, app_config, environ, prefix)
+        value = _first(sources)
         if optional and (value == "" or (f.name in arguments and sources[0] is None)):
             values[f.name] = None  # acknowledge instead of saying something
         elif value == "" and sources[:2] == (None, None):
@@ -228,6 +227,18 @@ def load(
         lines += [f"  {problem.setting} {problem.english}\n    {problem.chinese}" for problem in problems]
         raise ConfigError("\n".join(lines), problems)
     return settings
+
+
+def _sources(
+    name: str, arguments: Mapping[str, Any], app_config: Mapping[str, Any], environ: Mapping[str, str], prefix: str
+) -> tuple[Any, Any, Any]:
+    """Return what each of the three says of a setting, in the order in which they go."""
+    variable = prefix + name.upper()
+    return arguments.get(name), app_config.get(variable), environ.get(variable)
+
+
+def _first(sources: tuple[Any, ...]) -> Any:
+    return next((value for value in sources if value is not None), None)
 
 
 def _read(f: "Field[Any]", value: Any) -> Any:

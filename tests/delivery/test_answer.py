@@ -4,6 +4,7 @@ import threading
 from contextlib import suppress
 
 import pytest
+from wechat import TEXT_FIELDS
 
 from wx_mp_svr.clock import FastClock
 from wx_mp_svr.config import Settings
@@ -20,14 +21,6 @@ from wx_mp_svr.testing.judge import split_links
 from wx_mp_svr.testing.packets import read_xml
 
 SENTENCE = "这是一个很长的回答中的一句话，不多不少。"  # 20 characters, 60 bytes
-FIELDS = {
-    "ToUserName": "gh_1",
-    "FromUserName": "o1",
-    "CreateTime": "1700000000",
-    "MsgType": "text",
-    "Content": "你好",
-    "MsgId": "1",
-}
 
 
 class Desk:
@@ -41,7 +34,7 @@ class Desk:
         self.texts = Texts(Settings(token="x"), self.ledger, Links("查看回复"), self.clock)
 
     def answer(self, **fields):
-        req = read_msg({**FIELDS, **fields})
+        req = read_msg({**TEXT_FIELDS, **fields})
         push = push_key(req, b"")
         return Answer(
             push,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import servers
+from wechat import TEXT_FIELDS
 
 from wx_mp_svr.clock import REAL
 from wx_mp_svr.config import Settings
@@ -25,16 +26,7 @@ from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.store.redis import RedisStore
 from wx_mp_svr.store.sqlite import SQLiteStore
 
-REQ = read_msg(
-    {
-        "ToUserName": "gh_1",
-        "FromUserName": "o1",
-        "CreateTime": "1700000000",
-        "MsgType": "text",
-        "Content": "你好",
-        "MsgId": "1",
-    }
-)
+REQ = read_msg(TEXT_FIELDS)
 PUSH, USER = push_key(REQ, b""), user_key(REQ)
 SECONDS = 10  # until something that must happen counts as not happening
 VERBS = ("get", "get_many", "set", "add", "incr", "delete")

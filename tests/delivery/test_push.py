@@ -1,18 +1,11 @@
 """Which push is which: all copies of one have one key, and no other push has it."""
 
 import pytest
+from wechat import TEXT_FIELDS as TEXT
 
 from wx_mp_svr.delivery.push import push_key, user_key
 from wx_mp_svr.messages import read_msg
 
-TEXT = {
-    "ToUserName": "gh_1",
-    "FromUserName": "o1",
-    "CreateTime": "1700000000",
-    "MsgType": "text",
-    "Content": "你好",
-    "MsgId": "1",
-}
 IMAGE = {**TEXT, "MsgType": "image", "PicUrl": "http://a", "MediaId": "m"}
 EVENT = {**TEXT, "MsgType": "event", "Event": "CLICK", "EventKey": "k"}
 del EVENT["MsgId"]

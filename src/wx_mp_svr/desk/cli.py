@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from werkzeug.serving import is_running_from_reloader
 
 from .. import config
 from ..config import Settings
@@ -316,26 +317,23 @@ _page_port = click.option("--port", type=click.IntRange(1, 65535), default=5002,
 _no_browser = click.option("--no-browser", is_flag=True, help="不打开浏览器")
 
 
-def _simulate(settings: Settings, url: str, port: int, no_browser: bool, name: str = "我的公众号") -> None:
-    from .simulator import serve  # here, since only these two commands need the page and what it brings
-
-    say("按 Ctrl+C 结束", err=True)
-    if (found := reach(url)).level == "error":  # the page can be open before the bot runs
-        tell(found)
-    try:
-        serve(url, **diagnosis.account(settings), name=name, port=port, open_browser=not no_browser, on_ready=say)
-    except OSError as exc:
-        raise click.UsageError(f"端口 {port} 已被占用（另一个模拟器？）：用 --port 换一个") from exc
-
-
 @group.command()
 @_url
 @_page_port
 @_no_browser
 def simulate(url: str | None, port: int, no_browser: bool) -> None:
     """打开网页版的微信模拟器，与 URL 处的公众号对话。"""
+    from .simulator import serve  # here, since only these commands need the page and what it brings
+
     settings = account_of(os.environ)
-    _simulate(settings, url_of(settings, url), port, no_browser)
+    url = url_of(settings, url)
+    say("按 Ctrl+C 结束", err=True)
+    if (found := reach(url)).level == "error":  # the page can be open before the bot runs
+        tell(found)
+    try:
+        serve(url, **diagnosis.account(settings), port=port, open_browser=not no_browser, on_ready=say)
+    except OSError as exc:
+        raise click.UsageError(f"端口 {port} 已被占用（另一个模拟器？）：用 --port 换一个") from exc
 
 
 _bot_port = click.option(
@@ -356,8 +354,8 @@ def dev(target: str, port: int, bot_port: int | None, no_browser: bool) -> None:
     from .dev import dev as serve_dev  # here, since only these commands need the page and what it brings
     from .loading import is_file, split
 
-    first = os.environ.get("WERKZEUG_RUN_MAIN") != "true"  # later it may come back
-    if first and is_file(target) and not Path(split(target)[0]).is_file():
+    # Later it may come back.
+    if not is_running_from_reloader() and is_file(target) and not Path(split(target)[0]).is_file():
         raise click.UsageError(f"没有 {split(target)[0]} 这个文件：写出文件名，例如 wx-mp-svr dev bot.py")
     serve_dev(target, port=port, bot_port=bot_port, open_browser=not no_browser, name="我的公众号")
 

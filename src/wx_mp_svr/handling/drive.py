@@ -231,7 +231,7 @@ class Driver:
             rsp = self._failed(handler, sink, exc, took)
         elif log.isEnabledFor(logging.INFO):
             words = f"{took:.1f} s" if took >= 1 else f"{took * 1000:.0f} ms"
-            extra = {"handler": place(handler), "took": took}
+            extra = {"handler": handler, "took": took}
             name = title(handler).rpartition("<locals>.")[2]
             log.info("%s → %s() · %s", kind_of(sink.req), name, words, extra=extra)
         late = sink.reply(rsp)
@@ -244,7 +244,7 @@ class Driver:
             sink.req.session.finish(save=False)
         except Exception:
             log.exception("req.session could not be given back")
-        of_handler = {"handler": place(handler), "took": took}
+        of_handler = {"handler": handler, "took": took}
         if isinstance(exc, SessionBusy):
             log.warning("%s waited for req.session; a user gets the busy text", title(handler))
             return self._own(sink, self._words.busy_text)

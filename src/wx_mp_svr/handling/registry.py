@@ -20,13 +20,13 @@ from .handlers import NAMES, Handlers
 from .routes import Handler
 
 # Of a handler a type checker finds that it takes another kind of message, or returns what cannot be sent.
-Any_ = TypeVar("Any_", bound=Callable[..., Reply])
-Text = TypeVar("Text", bound=Callable[[TextReqMsg], Reply])
-Image = TypeVar("Image", bound=Callable[[ImageReqMsg], Reply])
-Voice = TypeVar("Voice", bound=Callable[[VoiceReqMsg], Reply])
-Video = TypeVar("Video", bound=Callable[[VideoReqMsg | ShortVideoReqMsg], Reply])
-Location = TypeVar("Location", bound=Callable[[LocationReqMsg], Reply])
-Link = TypeVar("Link", bound=Callable[[LinkReqMsg], Reply])
+AnyHandler = TypeVar("AnyHandler", bound=Callable[..., Reply])
+TextHandler = TypeVar("TextHandler", bound=Callable[[TextReqMsg], Reply])
+ImageHandler = TypeVar("ImageHandler", bound=Callable[[ImageReqMsg], Reply])
+VoiceHandler = TypeVar("VoiceHandler", bound=Callable[[VoiceReqMsg], Reply])
+VideoHandler = TypeVar("VideoHandler", bound=Callable[[VideoReqMsg | ShortVideoReqMsg], Reply])
+LocationHandler = TypeVar("LocationHandler", bound=Callable[[LocationReqMsg], Reply])
+LinkHandler = TypeVar("LinkHandler", bound=Callable[[LinkReqMsg], Reply])
 
 
 class Hooks:
@@ -81,9 +81,9 @@ class Hooks:
         return None
 
     @overload
-    def text(self, handler: Text, /) -> Text: ...
+    def text(self, handler: TextHandler, /) -> TextHandler: ...
     @overload
-    def text(self, *words: "str | re.Pattern[str]") -> Callable[[Any_], Any_]: ...
+    def text(self, *words: "str | re.Pattern[str]") -> Callable[[AnyHandler], AnyHandler]: ...
     def text(self, *words: Any) -> Any:
         """Answer certain texts.
 
@@ -103,48 +103,48 @@ class Hooks:
         if words and callable(words[0]):
             return self._kind(words[0], "text")
 
-        def route(handler: Any_) -> Any_:
+        def route(handler: AnyHandler) -> AnyHandler:
             self._handlers.routes.text(words, handler)
             return handler
 
         return route if words else self._kind(None, "text")
 
     @overload
-    def image(self, handler: Image) -> Image: ...
+    def image(self, handler: ImageHandler) -> ImageHandler: ...
     @overload
-    def image(self) -> Callable[[Image], Image]: ...
+    def image(self) -> Callable[[ImageHandler], ImageHandler]: ...
     def image(self, handler: Any = None) -> Any:
         """Answer images: ``@server.image``."""
         return self._kind(handler, "image")
 
     @overload
-    def voice(self, handler: Voice) -> Voice: ...
+    def voice(self, handler: VoiceHandler) -> VoiceHandler: ...
     @overload
-    def voice(self) -> Callable[[Voice], Voice]: ...
+    def voice(self) -> Callable[[VoiceHandler], VoiceHandler]: ...
     def voice(self, handler: Any = None) -> Any:
         """Answer voice messages: ``@server.voice``."""
         return self._kind(handler, "voice")
 
     @overload
-    def video(self, handler: Video) -> Video: ...
+    def video(self, handler: VideoHandler) -> VideoHandler: ...
     @overload
-    def video(self) -> Callable[[Video], Video]: ...
+    def video(self) -> Callable[[VideoHandler], VideoHandler]: ...
     def video(self, handler: Any = None) -> Any:
         """Answer videos, the short ones (小视频), too: ``@server.video``."""
         return self._kind(handler, "video", "shortvideo")
 
     @overload
-    def location(self, handler: Location) -> Location: ...
+    def location(self, handler: LocationHandler) -> LocationHandler: ...
     @overload
-    def location(self) -> Callable[[Location], Location]: ...
+    def location(self) -> Callable[[LocationHandler], LocationHandler]: ...
     def location(self, handler: Any = None) -> Any:
         """Answer locations that users send: ``@server.location``. What WeChat reports by itself is the event LOCATION."""
         return self._kind(handler, "location")
 
     @overload
-    def link(self, handler: Link) -> Link: ...
+    def link(self, handler: LinkHandler) -> LinkHandler: ...
     @overload
-    def link(self) -> Callable[[Link], Link]: ...
+    def link(self) -> Callable[[LinkHandler], LinkHandler]: ...
     def link(self, handler: Any = None) -> Any:
         """Answer links: ``@server.link``."""
         return self._kind(handler, "link")
@@ -155,7 +155,7 @@ class Hooks:
         self._handlers.routes.kind(kinds, handler)
         return handler
 
-    def event(self, name: str, *, key: str | None = None) -> Callable[[Any_], Any_]:
+    def event(self, name: str, *, key: str | None = None) -> Callable[[AnyHandler], AnyHandler]:
         """Answer an event.
 
         Like this::
@@ -173,13 +173,13 @@ class Hooks:
                 '事件路由写成 @server.event("CLICK", key="V1001")'
             )
 
-        def route(handler: Any_) -> Any_:
+        def route(handler: AnyHandler) -> AnyHandler:
             self._handlers.routes.event(name, key, handler)
             return handler
 
         return route
 
-    def scan(self, scene: str | int) -> Callable[[Any_], Any_]:
+    def scan(self, scene: str | int) -> Callable[[AnyHandler], AnyHandler]:
         """Answer who scans a QR code with a scene, whether they follow now or already did.
 
         Like this::
@@ -197,7 +197,7 @@ class Hooks:
                 '场景值须为数字或文本，例如 @server.scan("123")'
             )
 
-        def route(handler: Any_) -> Any_:
+        def route(handler: AnyHandler) -> AnyHandler:
             self._handlers.routes.event("subscribe", f"qrscene_{scene}", handler)
             self._handlers.routes.event("SCAN", str(scene), handler)
             return handler

@@ -116,7 +116,7 @@ class Routes:
                 )
             if isinstance(word, re.Pattern) and isinstance(word.pattern, str):
                 if word in self._patterns:
-                    raise _taken(handler, _show(word), self._patterns[word])
+                    raise _second(handler, _show(word), self._patterns[word])
                 check_call(f"the route for {_show(word)}", handler, "req", names=word.groupindex, unnamed=word.groups)
                 self._patterns[word] = handler
             elif isinstance(word, str):
@@ -128,7 +128,7 @@ class Routes:
                     )
                 self._check_tap(word, handler)
                 if (taken := self._find_text(word)) is not None:
-                    raise _taken(handler, _show(word), taken.handler)
+                    raise _second(handler, _show(word), taken.handler)
                 check_call(f"the route for {word!r}", handler, "req")
                 if _LIKE_A_PATTERN.search(word):
                     log.warning(
@@ -147,7 +147,7 @@ class Routes:
         """Add a route for all messages of some kinds (WeChat's MsgType). The errors are those of `text`."""
         for kind in kinds:
             if (cls := KINDS[kind]) in self._kinds:
-                raise _taken(handler, kind, self._kinds[cls])
+                raise _second(handler, kind, self._kinds[cls])
             check_call(f"the route for {kind}", handler, "req")
             self._kinds[cls] = handler
 
@@ -157,7 +157,7 @@ class Routes:
         _check_key(event, key, handler)
         taken = self._events.get((event, key)) or self._events.get((event, None))
         if taken is not None:
-            raise _taken(handler, f"{name}{'' if key is None else f' with the key {key!r}'}", taken)
+            raise _second(handler, f"{name}{'' if key is None else f' with the key {key!r}'}", taken)
         check_call(f"the route for {name}", handler, "event")
         from ..events import EVENTS  # not at the top, see `read_msg`
 
@@ -198,7 +198,7 @@ _SCENE = {
 _LIKE_A_PATTERN = re.compile(r"\(.*[|*+?].*\)|\(\?P<|\[[^\]]+-[^\]]+\]|\.[*+]|\\[dswb]|\A\^.*\$\Z")
 
 
-def _taken(handler: Handler, what: str, taken: Handler) -> ConfigError:
+def _second(handler: Handler, what: str, taken: Handler) -> ConfigError:
     return _dead(handler, f"{what} has a route already", f"{what} 已经有路由了", taken)
 
 

@@ -268,7 +268,7 @@ class Talk:
         Args:
             fields: The message's, by WeChat's names.
             said: ``level`` and ``text`` of a log line; where it is the handler's last, ``handler`` (where it is written)
-                and ``took`` (milliseconds on its clock); ``traceback`` where it raised.
+                and ``took`` (seconds on its clock); ``traceback`` where it raised.
         """
         wanted = _identity(fields)
         with self._lock:

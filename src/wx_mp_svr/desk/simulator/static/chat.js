@@ -26,7 +26,7 @@ export function showChat(changed) {
 }
 
 // Numbers start anew when another talk is opened, and a user sees no other's talk.
-export function forgetChat() {
+function forgetChat() {
   order.length = 0;
   items.clear();
   $("#log").replaceChildren();

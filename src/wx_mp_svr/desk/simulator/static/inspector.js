@@ -3,7 +3,7 @@
 import { $, button, h, openDialog, toast } from "./dom.js";
 import { get, post } from "./net.js";
 import { configure, model, nameOf } from "./model.js";
-import { forgetChat, showChat } from "./chat.js";
+import { showChat } from "./chat.js";
 import { clock, explain, LEVELS, OUTCOMES, prettyXml, seconds } from "./words.js";
 
 const SPAN = 15; // seconds on the time line
@@ -74,7 +74,6 @@ async function changeUser(user) {
     await configure({ users: [...model.state.users, added] });
   }
   model.openid = user === "+" ? model.openid : user;
-  forgetChat();
   showToolbar();
   showChat();
 }
