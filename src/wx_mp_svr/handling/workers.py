@@ -194,9 +194,15 @@ class Loop(ForkAware):
     def _look(self) -> None:
         """Name who blocks the loop: one blocking call in an `async def` stops all other handlers without a word."""
         loop = self._get()
+
+        def go_on() -> None:
+            passed.set()
+            self._clock.leave()
+
         while True:
             passed, asked = self._clock.signal(), self._clock.now()
-            loop.call_soon_threadsafe(passed.set)
+            self._clock.enter()  # a loop that only has not come to it yet would seem stuck to a clock that jumps
+            loop.call_soon_threadsafe(go_on)
             if not passed.wait(STUCK_SECONDS):
                 where = self._where()
                 while not passed.wait(STUCK_SECONDS) and self._clock.now() - asked < TELL_STUCK_SECONDS:
