@@ -40,6 +40,14 @@ def settings_of(mode: str) -> dict[str, str]:
     return {**account, "WX_MP_MODE": mode, "WX_MP_AES_KEY": ACCOUNT["aes_key"]}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where processes of this machine meet: tests and whoever else runs a bot here must not meet each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RUNTIME_DIRECTORY", str(tmp_path_factory.mktemp("runtime")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], servers.Running]]:
     """The demo, served in three ways and three modes at once: (front, mode) -> a server that answers."""

@@ -275,6 +275,7 @@ def in_thread(app: Any) -> Iterator[str]:
 def environment(directory: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without anybody's WX_MP_ settings, with the given ones and a state folder of its own."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("WX_MP_")}
+    inherited.pop("RUNTIME_DIRECTORY", None)  # which processes are on one machine is the test's to say
     if "PYTHONPATH" in inherited:  # may be relative, and gunicorn changes its folder
         paths = inherited["PYTHONPATH"].split(os.pathsep)
         inherited["PYTHONPATH"] = os.pathsep.join(str(Path(path).resolve()) for path in paths if path)

@@ -46,9 +46,10 @@ MAY_IMPORT = {
     "store.sqlite": {"errors", "forking", "store.secure", "store.values"},
     "store.redis": {"errors", "store.values"},
     "store": {"errors", "store.memory", "store.sqlite", "store.redis"},
-    "store.guarded": {"errors", "forking", "store", "store.memory"},
-    "store.place": {"store", "store.locks"},
     "store.alive": {"clock", "forking", "store", "store.locks"},
+    "store.spare": {"store.memory", "store.sqlite"},
+    "store.guarded": {"clock", "forking", "store", "store.alive", "store.spare"},
+    "store.place": {"store", "store.locks", "store.spare"},
     # the user's code
     "handling": set(),
     "handling.workers": {"clock", "forking"},

@@ -397,7 +397,7 @@ def test_a_full_disk_is_a_store_error_and_pushes_are_remembered_in_the_process(t
 
 
 def test_a_failure_leaves_no_files_open(tmp_path):
-    """A store that is down is tried again every five seconds, for days."""
+    """A store that is down is tried again every second, for days."""
     (tmp_path / "db").write_bytes(b"no database at all " * 1000)
     store = SQLiteStore(tmp_path / "db")
 

@@ -35,7 +35,7 @@ from .session import Session
 from .store import Store, open_default_store, open_store, try_store
 from .store.guarded import GuardedStore
 from .store.memory import MemoryStore
-from .store.place import place_of
+from .store.place import place_of, spare_of
 from .wire.crypto import ReusedCipher
 from .wire.envelope import Envelope
 
@@ -215,7 +215,7 @@ class WxMpServer(Hooks):
         self.settings = settings
         self.clock = clock
         self._store = store
-        self._guarded = store if isinstance(store, MemoryStore) else GuardedStore(store)
+        self._guarded = store if isinstance(store, MemoryStore) else GuardedStore(store, clock, spare_of(store))
         ledger = Ledger(self._guarded, clock, keep_seconds=settings.keep_seconds, keep_answers=settings.keep_answers)
         links = Links(settings.fetch_words)
         self._handlers.routes.leave_taps(links.is_tap)
@@ -225,6 +225,7 @@ class WxMpServer(Hooks):
         self._runs = Runs(
             settings,
             self._guarded,
+            store,
             ledger,
             texts,
             self._handlers,
@@ -239,6 +240,9 @@ class WxMpServer(Hooks):
         self._tries = Tries(
             settings, self._guarded, ledger, texts, links, self._runs, times=times, clock=clock, fresh=clock is REAL
         )
+        if isinstance(self._guarded, GuardedStore):
+            self._guarded.at_turn(self._runs.claim_again)
+            self._guarded.at_turn(self._tries.turned)
         self._exchange = Exchange(
             _envelope_of(settings), self._tries, window=settings.window, max_body=settings.max_body
         )

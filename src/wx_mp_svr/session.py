@@ -4,7 +4,7 @@ A dict that is locked from the first touch until the handler returns or its `wit
 the lock is the keeper's: `handling.sessions` is one. Knows nothing of stores, threads or messages.
 """
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Generator, Iterator, MutableMapping
 from typing import Any, Protocol
 
 
@@ -13,8 +13,8 @@ class Held(Protocol):
 
     data: dict[str, Any]
 
-    def release(self, *, save: bool) -> None:
-        """Write *data* if it is to be saved, and unlock."""
+    def release(self, *, save: bool) -> Generator[float, None, None]:
+        """Write *data* if it is to be saved, and unlock; yields how long to wait before the next step."""
 
 
 User = tuple[str, str]
@@ -30,8 +30,11 @@ class Keeper(Protocol):
     async def hold_async(self, user: User) -> Held:
         """Wait for it in the event loop."""
 
+    def release(self, held: Held, *, save: bool) -> None:
+        """Write the data if it is to be saved, and unlock."""
+
     async def release_async(self, held: Held, *, save: bool) -> None:
-        """Release what is held, without blocking the event loop."""
+        """Do so without blocking the event loop."""
 
 
 class Session(MutableMapping[str, Any]):
@@ -110,7 +113,7 @@ class Session(MutableMapping[str, Any]):
             save: False to forget what was changed.
         """
         if (held := self._take()) is not None:
-            held.release(save=save)
+            self._keeper.release(held, save=save)
 
     def _take(self) -> Held | None:
         held, self._held, self._depth = self._held, None, 0

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from wx_mp_svr.clock import Clock, Signal
+from wx_mp_svr.errors import StoreError
+from wx_mp_svr.store.memory import MemoryStore
 
 EPOCH = 1_700_000_000.0
 
@@ -225,6 +227,76 @@ class BatonStore:
 
         for name in ("get", "get_many", "set", "add", "incr", "delete"):
             setattr(self, name, verb(getattr(store, name)))
+
+
+READS = ("get", "get_many")
+
+
+class FailingStore(BatonStore):
+    """What one process sees of a store that may be down.
+
+    Args:
+        store: The store that all processes share.
+        clock: The process's.
+        fault: Tells which fault it has for this process at the moment, "" for none.
+    """
+
+    def __init__(self, store: Any, clock: BatonClock, fault: Callable[[], str]) -> None:
+        super().__init__(store, clock.stage)
+
+        def verb(name: str) -> Callable[..., Any]:
+            call = getattr(self, name)
+
+            def ask(*args: Any) -> Any:
+                match fault():
+                    case "down":
+                        clock.sleep(0.3)
+                        raise StoreError("down")
+                    case "full" if name not in READS:
+                        clock.sleep(0.5)
+                        raise StoreError("full")
+                    case "deaf":
+                        call(*args)
+                        clock.sleep(0.3)
+                        raise StoreError("it did it, but its answer was lost")
+                    case "slow":
+                        clock.sleep(0.05)
+                return call(*args)
+
+            return ask
+
+        for name in ("get", "get_many", "set", "add", "incr", "delete"):
+            setattr(self, name, verb(name))
+
+
+class BatonSpare:
+    """What takes a store's place, for all processes of one machine."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._store = MemoryStore(clock=lambda: stage.time)
+        self.shared = True
+        self.down = False
+        self.until = 0.0
+        self.fell: list[float] = []  # when
+
+    def say_down(self, until: float) -> None:
+        """Give a verdict for all."""
+        self._stage.switch()
+        self.fell.append(self._stage.time)
+        self._stage.tell("the store counts as down")
+        self.down, self.until = True, until
+
+    def say_up(self) -> None:
+        """Take it back."""
+        self._stage.switch()
+        self._stage.tell("the store counts as up")
+        self.down = False
+
+    def ask(self, question: Callable[[MemoryStore], Any]) -> Any:
+        """Ask it."""
+        self._stage.switch()
+        return question(self._store)
 
 
 @contextmanager

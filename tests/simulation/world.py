@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from baton import EPOCH, BatonClock, BatonStore, Stage, nothing
+from baton import EPOCH, BatonClock, BatonSpare, FailingStore, Stage, nothing
 
 from wx_mp_svr.config import Settings
 from wx_mp_svr.delivery.ledger import Ledger
@@ -14,6 +14,7 @@ from wx_mp_svr.delivery.texts import Texts
 from wx_mp_svr.delivery.tries import Tries
 from wx_mp_svr.handling.handlers import Handlers
 from wx_mp_svr.messages import read_msg
+from wx_mp_svr.store.guarded import GuardedStore
 from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.store.place import Place
 from wx_mp_svr.testing.judge import split_links
@@ -22,6 +23,7 @@ from wx_mp_svr.testing.packets import read_xml
 DEADLINE = 5.0
 SENTENCE = "这是第{}句，不长也不短，说给微信那边的人听。"
 ACCOUNT = "gh_1"
+TOLD_SECONDS = 1.0
 LOST = "刚才的消息没有处理完"
 
 
@@ -49,7 +51,9 @@ class Process:
         self.name = name
         self.clock = BatonClock(world.stage, skew=world.stage.random.choice([0.0, 0.0, 0.4, 11.0, -12.0]))
         settings = Settings(token="Simulated1", max_held=world.max_held, max_jobs=world.max_jobs)
-        store: Any = BatonStore(world.store, world.stage)
+        spare: Any = world.spare
+        bare: Any = FailingStore(world.store, self.clock, lambda: world.fault_of(self))
+        store = GuardedStore(bare, self.clock, spare)
         ledger = Ledger(store, self.clock, keep_seconds=600, keep_answers=86400)
         links = Links(settings.fetch_words)
         texts = Texts(settings, ledger, links, self.clock)
@@ -59,6 +63,7 @@ class Process:
         self.runs = Runs(
             settings,
             store,
+            bare,
             ledger,
             texts,
             handlers,
@@ -69,6 +74,7 @@ class Process:
             failed=lambda req, exc: None,
             clock=self.clock,
         )
+        store.at_turn(self.runs.claim_again)
         self.runs.alive._file = 0
         world.locks.clocks[self.runs.alive.process] = self.clock
         self.tries = Tries(
@@ -82,6 +88,7 @@ class Process:
             clock=self.clock,
             fresh=world.stage.time > 0,
         )
+        store.at_turn(self.tries.turned)
 
 
 class World:
@@ -99,18 +106,26 @@ class World:
         self.locks = Locks()
         self.max_held = dice.choice([1, 2, 240])
         self.max_jobs = dice.choice([2, 64])
-        self.runs: dict[str, list[str]] = {}
+        self.runs: dict[str, list[float]] = {}  # by what was said, when the handler ran
         self.deaths = 0
         self.notices = 0
         self.violations: list[str] = []
+        self.spare = BatonSpare(self.stage)
+        self.fault, self.struck = "", ""  # and who has it; "" for all
+        self.forgot: list[float] = []  # when the store lost everything
         self.processes = [Process(self, f"P{n}") for n in (1, 2)]
         self.deadly = dice.random() < 0.4
+        self.faulty = dice.random() < 0.5
+
+    def fault_of(self, process: Process) -> str:
+        """What is wrong with the store, as this process sees it."""
+        return self.fault if self.struck in ("", process.name) else ""
 
     # -- the bot -----------------------------------------------------------------------------------------------------
 
     def handle(self, process: Process, req: Any) -> Any:
         words = req.content
-        self.runs.setdefault(words, []).append(process.name)
+        self.runs.setdefault(words, []).append(self.stage.time)
         self.stage.tell(f"{process.name} runs {words!r}")
         kind, _, rest = words.partition(" ")
         if kind == "stream":
@@ -134,6 +149,8 @@ class World:
         self.stage.start(self._last_of_all, "the end", None, foreground=True)
         if self.deadly:
             self.stage.start(self._reaper, "reaper", None, foreground=False)
+        if self.faulty:
+            self.stage.start(self._breaker, "breaker", None, foreground=False)
         self.stage.run()
         self._check()
 
@@ -157,6 +174,23 @@ class World:
                     line["reset"] = True
                     line["over"].set()
             self.processes[place] = Process(self, f"{victim.name}'")
+
+    def _breaker(self) -> None:
+        """Let the store fail in one way or another, for a while, for one process or for all."""
+        dice = self.stage.random
+        for _ in range(dice.randint(1, 3)):
+            self.wechat.sleep(dice.choice([0.05, 1.0, 3.0, 6.0, 11.0, 20.0]) + dice.random())
+            fault = dice.choice(["down", "full", "deaf", "slow", "forgetful"])
+            self.struck = dice.choice(["", "", *(process.name for process in self.processes)])
+            self.stage.tell(f"the store is {fault} for {self.struck or 'all'}")
+            if fault == "forgetful":
+                self.store.delete(*(key for key, _, _ in self.store.items()))
+                self.forgot.append(self.stage.time)
+                continue
+            self.fault = fault
+            self.wechat.sleep(dice.choice([0.5, 0.8, 3.0, 10.0, 25.0]))
+            self.fault = ""
+            self.stage.tell("the store is well")
 
     lines: list[dict[str, Any]]
 
@@ -182,8 +216,8 @@ class World:
             # Of an answer of which a page is out the handler is not run again: what there is, and that the rest is lost.
             before, lost, _ = read.partition(LOST)
             cut_short = bool(lost) and self.deaths > 0 and _plain(expected).startswith(_plain(before))
-            if _plain(read) != _plain(expected) and not cut_short:
-                self.violations.append(f"{words!r} was answered {read[:80]!r}, not {expected[:80]!r}")
+            if _plain(read) != _plain(expected) and not cut_short and not self._may_differ(words):
+                self.violations.append(f"{words!r} was answered {_differs(read, expected)}")
 
     def _read_all(self, openid: str, shown: str | None) -> str | None:
         """Tap until there is nothing more to tap; None when the user has seen the fault notice."""
@@ -249,11 +283,20 @@ class World:
 
     def _check(self) -> None:
         for words, runs in self.runs.items():
-            if len(runs) > 1 and not self.deaths:
+            again = [time for time in runs[1:] if not self._just_lost(time)]
+            if len(again) > bool(self.forgot) and not self.deaths:  # what was claimed in that second may run later
                 self.violations.append(f"{words!r} ran {len(runs)} times, and nobody died")
         for process in self.processes:
             if process.tries._house._held or process.tries._house._short:
                 self.violations.append(f"{process.name} still holds places")
+
+    def _may_differ(self, words: str) -> bool:
+        """Whether an answer may be lost, or may have been written twice."""
+        return bool(self.forgot) or len(self.runs.get(words, ())) > 1
+
+    def _just_lost(self, time: float) -> bool:
+        """Whether other processes may not know yet that the store is down or empty: they find out within a second."""
+        return any(0.0 <= time - since <= TOLD_SECONDS for since in [*self.spare.fell, *self.forgot])
 
 
 def whole(words: str) -> str:
@@ -262,6 +305,15 @@ def whole(words: str) -> str:
     if kind == "stream":
         return "".join(SENTENCE.format(n) for n in range(int(rest[0])))
     return f"慢慢答了 {words}"
+
+
+def _differs(read: str, expected: str) -> str:
+    """Show the place where two texts part."""
+    read, expected = _plain(read), _plain(expected)
+    same = next(
+        (n for n, (a, b) in enumerate(zip(read, expected, strict=False)) if a != b), min(len(read), len(expected))
+    )
+    return f"{read[same - 20 : same + 40]!r} and not {expected[same - 20 : same + 40]!r} at {same} of {len(expected)}"
 
 
 def _plain(text: str) -> str:

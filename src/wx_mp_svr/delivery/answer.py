@@ -198,16 +198,32 @@ class Answer:
 
     def _put(self, page: Page) -> Page:
         """Write the unfinished page and begin the next one; return the one that stands."""
-        kept = self._ledger.write_page(self.push, self._page, page, behind_link=self.promised is not None)
+        behind_link = self.promised is not None or self._ledger.blind
+        kept = self._ledger.write_page(self.push, self._page, page, behind_link=behind_link)
         if kept is not page:  # another process's last try has shown its own
             self._seen = self._position + kept.chars
-        self._pages[self._page] = kept
-        self._position += kept.chars
-        self._page += 1
-        self._wake()
+        self._go_on_behind(kept)
         return kept
 
+    def _go_on_behind(self, page: Page) -> None:
+        self._pages[self._page] = page
+        self._position += page.chars
+        self._page += 1
+        self._wake()
+
+    def adopt(self, number: int, page: Page) -> None:
+        """Go on behind a page that a last try of another process has cut."""
+        with self._lock:
+            if number == self._page and not self.over:
+                self._seen = self._position + page.chars
+                self._go_on_behind(page)
+
     # -- what tries ask ----------------------------------------------------------------------------------------------
+
+    @property
+    def shown(self) -> int:
+        """The number of the unfinished page if others have been shown what is in it, and may cut it; else 0."""
+        return self._page if self._shown_at and not self.over else 0
 
     def page(self, number: int) -> Page | None:
         """Return a page, None when it is not there yet."""

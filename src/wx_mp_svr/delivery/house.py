@@ -98,6 +98,7 @@ class Ages:
 
     PUSH_SECONDS = 5.0  # from one try of WeChat's to the next
     GRAIN = 1.0  # timestamps are whole seconds
+    SURE = 3  # first tries that agree
     IN_DOUBT = 3  # a link is better than a fault notice
     LIMIT = 30.0  # older is a clock, or an old request, and no retry
 
@@ -113,6 +114,8 @@ class Ages:
             age: Our clock minus the request's timestamp, in seconds.
         """
         relative = age - (self.normal or 0.0)
+        if len(self._first) < self.SURE and self.GRAIN <= relative < age < self.LIMIT:
+            relative = age  # what was learned may come from a retry whose first try was lost: believe the clock, too
         if relative >= self.LIMIT:
             return Age(1, 0.0)
         if relative < -self.GRAIN:

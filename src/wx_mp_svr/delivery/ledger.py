@@ -20,6 +20,10 @@ log = logging.getLogger("wx_mp_svr")
 SCHEMA = "2"  # in front of every key: what another version wrote is not ours to read
 MAX_RUNS = 4  # of one push: one for each of WeChat's tries, and one more
 TURNED_SECONDS = 60.0  # tries that began before are over by then
+FAR = 10_000  # no user has as many answers in a day
+DAY_SECONDS = 86_400
+SKEW_SECONDS = 60  # between the clocks of two machines, at most
+COME_SECONDS = 900  # after which what was promised on another machine has come, or is lost
 OFFERS_SECONDS = 1.0  # between two looks whether anybody has an offer
 
 
@@ -86,6 +90,11 @@ class Ledger:
         self._offered = False  # whether any user has an offer
         self._look_at = float("-inf")  # when to look for that again
 
+    @property
+    def blind(self) -> bool:
+        """Whether the store is down: what is not found now may be there all the same."""
+        return bool(getattr(self._store, "down", False))
+
     # -- runs --------------------------------------------------------------------------------------------------------
 
     def claim(self, push: str, number: int, owner: str) -> bool:
@@ -128,9 +137,15 @@ class Ledger:
         """
         keys = [_run(push, number) for push, number in claims]
         known = {} if all_of_them else self._store.get_many(keys)
-        for key in keys:
-            if key not in known:
-                self._store.set(key, owner, self._keep_seconds)
+        forgotten = [key for key in keys if key not in known]
+        for key in forgotten:
+            self._store.set(key, owner, self._keep_seconds)
+        if forgotten and not all_of_them and not self.blind:
+            log.error(
+                "the store has forgotten %d pushes that are at work here, and whatever else it held: was it emptied, or "
+                "started without its data? / 存储里的数据丢了（被清空，或重启时没有保存）：等待中的回复也丢了",
+                len(forgotten),
+            )
 
     def look(self, push: str, number: int) -> Standing:
         """Return page *number* of a push, and its latest claim, from one moment."""
@@ -148,6 +163,12 @@ class Ledger:
     def page(self, push: str, number: int) -> Page | None:
         """Return a page."""
         return _as_page(self._store.get(page_key(push, number)))
+
+    def pages(self, which: Mapping[str, int]) -> dict[str, Page]:
+        """Return one page of each push, of those that have it."""
+        keys = {page_key(push, number): push for push, number in which.items()}
+        found = {keys[key]: _as_page(record) for key, record in self._store.get_many(list(keys)).items()}
+        return {push: page for push, page in found.items() if page is not None}
 
     def write_page(self, push: str, number: int, page: Page, *, behind_link: bool) -> Page:
         """Write a page unless it stands already; return the one that stands, so that all copies get the same.
@@ -216,12 +237,31 @@ class Ledger:
         if kept is not None:
             return kept
         ttl = self._keep_answers
-        number = self._store.incr(f"{SCHEMA}:{user}:numbers", ttl)
+        number = self._next_number(user)
         while not self._store.add(_number(user, number), push, ttl):  # the count ends sooner than its last number
-            number = self._store.incr(f"{SCHEMA}:{user}:numbers", ttl)
+            number = self._next_number(user)
         if self._store.add(mine, number, ttl):
             return number
         return _as_number(self._store.get(mine)) or number
+
+    def _next_number(self, user: str) -> int:
+        """Count up; while nobody knows how far the count was, from the second of the day on, which it does not reach."""
+        count = self._store.incr(f"{SCHEMA}:{user}:numbers", self._keep_answers)
+        if not self.blind:
+            return count
+        second = FAR + self._second()
+        return second + self._store.incr(f"{SCHEMA}:{user}:numbers:{second}", TURNED_SECONDS) - 1
+
+    def _second(self) -> int:
+        return int(self._clock.wall()) % DAY_SECONDS
+
+    def may_come(self, number: int) -> bool:
+        """Whether an answer that cannot be found may be there all the same.
+
+        The store is down, or was down lately for whoever promised it: perhaps another machine, and still is.
+        """
+        ago = self._second() - (number - FAR) + SKEW_SECONDS
+        return self.blind or (number >= FAR and ago % DAY_SECONDS < COME_SECONDS)
 
     def find(self, user: str, number: int) -> str | None:
         """Return the push whose answer has that number, None when it is not this user's or was too long ago."""

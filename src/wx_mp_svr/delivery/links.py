@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from ..req_msg import ReqMsg, TextReqMsg
 
-_ID = re.compile(r"wxmp-([0-9]{1,9})-([1-9][0-9]{0,3})-([0-9a-f]{6})", re.ASCII)
+_ID = re.compile(r"wxmp-([0-9]{1,9})-([1-9][0-9]{0,3})(?:-([0-9a-f]{6}))?", re.ASCII)
 # Bare Chinese works in a link; these would end the attribute or the parameter.
 _SPECIAL = re.compile("[\"'<>&#%+ ]")
 
@@ -57,7 +57,7 @@ class Links:
             return None
         if req.bizmsgmenuid:
             found = _ID.fullmatch(req.bizmsgmenuid)
-            return Tap(int(found[1]), int(found[2]), found[3]) if found else None
+            return Tap(int(found[1]), int(found[2]), found[3] or "") if found else None
         found = self._words.fullmatch(req.content)
         return Tap(int(found[1]), int(found[2] or 1)) if found else None
 
@@ -67,7 +67,12 @@ class Links:
 
     def write(self, push: str, number: int, page: int, label: str) -> str:
         """Write a link to a page of the answer to *push*, which has that number."""
+        return self.write_again(Tap(number, page, mark_of(push)), label)
+
+    def write_again(self, tap: Tap, label: str) -> str:
+        """Write the link that was tapped."""
+        number, page, mark = tap
         which = f"{number}" if page == 1 else f"{number}-{page}"
         words = _SPECIAL.sub(lambda found: quote(found[0]), self._fetch_words + which)
-        menu_id = f"wxmp-{number}-{page}-{mark_of(push)}"
+        menu_id = f"wxmp-{number}-{page}-{mark}" if mark else f"wxmp-{number}-{page}"
         return f'<a href="weixin://bizmsgmenu?msgmenucontent={words}&msgmenuid={menu_id}">{label}</a>'

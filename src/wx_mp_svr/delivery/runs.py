@@ -53,7 +53,8 @@ class Runs(ForkAware):
 
     Args:
         settings: Limits and texts.
-        store: For sessions, and for who lives.
+        store: For who lives; while it is down, something takes its place.
+        sessions_store: For sessions, which wait for it rather than begin empty.
         ledger: Where pages go.
         texts: What stands in them.
         handlers: The user's.
@@ -69,6 +70,7 @@ class Runs(ForkAware):
         self,
         settings: Settings,
         store: Store,
+        sessions_store: Store,
         ledger: Ledger,
         texts: Texts,
         handlers: Handlers,
@@ -91,10 +93,10 @@ class Runs(ForkAware):
         self.alive = Alive(
             store, clock, lambda: bool(self.here) or self._sessions.busy, locks=place.locks, alone=place.alone
         )
-        self.alive.at_each_beat(self._renew)
+        self.alive.at_each_beat(self._beat)
         self._pool = Pool(settings.max_jobs, settings.max_queued, clock)
         self._loop = Loop(clock)
-        self._sessions = Sessions(store, settings, self.alive, self._loop, clock)
+        self._sessions = Sessions(sessions_store, settings, self.alive, self._loop, clock)
         self._driver = Driver(
             handlers,
             self._sessions,
@@ -252,13 +254,35 @@ class Runs(ForkAware):
         answer.reply(rsp)
         self._leave(answer)
 
+    def _beat(self) -> None:
+        self._renew()
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Find out which pages others have cut, before the store goes down and hides it."""
+        shown = {answer.push: answer.shown for answer in list(self.here.values()) if answer.shown}
+        if not shown:
+            return
+        for push, page in self._ledger.pages(shown).items():
+            answer = self.here.get(push)
+            if answer is not None:
+                answer.adopt(shown[push], page)
+
     def _renew(self) -> None:
         """See to the claims of runs at work: a store may have forgotten them, and a long run must not outlive its own."""
         now = self._clock.now()
-        claims = [(answer.push, answer.number) for answer in list(self.here.values())]
-        self._ledger.renew(claims, self.alive.process, all_of_them=now >= self._renew_after)
         if now >= self._renew_after:
             self._renew_after = now + RENEW_SECONDS
+            self.claim_again()
+        else:
+            self._ledger.renew(self._claims(), self.alive.process, all_of_them=False)
+
+    def claim_again(self) -> None:
+        """Write all claims of runs at work again, where they are looked for from now on."""
+        self._ledger.renew(self._claims(), self.alive.process, all_of_them=True)
+
+    def _claims(self) -> list[tuple[str, int]]:
+        return [(answer.push, answer.number) for answer in list(self.here.values())]
 
     def _tell_busy(self, why: str) -> None:
         """Say it once a minute: whoever is busy has no time for a line per user."""

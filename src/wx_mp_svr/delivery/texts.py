@@ -8,7 +8,7 @@ from ..config import Settings
 from ..req_msg import ReqMsg
 from ..rsp_msg import EmptyRspMsg, RspMsg, TextRspMsg, render
 from .ledger import Ledger, Page
-from .links import Links
+from .links import Links, Tap
 from .pages import cut, settled
 from .push import user_key
 
@@ -47,8 +47,14 @@ class Texts:
 
     def slow(self, req: ReqMsg, push: str, number: int, page: int) -> str:
         """Write the slow text, with the link behind which the answer to *push* will be."""
-        link = self._links.write(push, number, page, self._settings.fetch_label) if self._settings.slow_link else ""
-        return self.say(req, (self._settings.slow_text or "") + link)
+        return self._slow(req, self._links.write(push, number, page, self._settings.fetch_label))
+
+    def slow_again(self, req: ReqMsg, tap: Tap) -> str:
+        """Write the slow text with the link that was tapped: nobody can tell yet where it leads."""
+        return self._slow(req, self._links.write_again(tap, self._settings.fetch_label))
+
+    def _slow(self, req: ReqMsg, link: str) -> str:
+        return self.say(req, (self._settings.slow_text or "") + (link if self._settings.slow_link else ""))
 
     def full_page(self, push: str, req: ReqMsg, number: int, rest: str) -> Page | None:
         """Cut a page off a text that is too long for one, with a link to the next.

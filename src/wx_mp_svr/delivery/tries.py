@@ -25,6 +25,7 @@ from .watcher import Watcher
 
 log = logging.getLogger("wx_mp_svr")
 
+BLIND_SECONDS = 0.3  # between two looks for what a store that is down may hold
 HOUSE_SECONDS = 1.0  # between two looks at what other processes know of the house
 NORMAL_SECONDS = 10.0  # between two notes of the usual age of a first try
 
@@ -191,16 +192,18 @@ class Tries(ForkAware):
         """
         arrived = self._clock.now()
         push = push_key(req, xml)
-        age = self._judge(timestamp, arrived)
+        age = self._after_turn(self._judge(timestamp, arrived), timestamp)
         tap = self._links.read(req)
         if tap is not None:
             return self._fetch(req, tap, push, age, arrived, threaded)
         # A run that is here is joined even if its claim is forgotten: stores fall out, and the one in memory has a bound.
         if push not in self._runs.here and self._claim(push, 1):
             self._learn(self._clock.wall() - timestamp, age.number, arrived)
+            age = self._after_turn(age, timestamp)
             if age.number > 1:  # the tries before it were lost: count them, for the copies that may still come
                 self._count(push, age.number, before=1)
-            answer = self._runs.start(push, req, 1, arrived, here=threaded)
+            # In this thread only what WeChat asks for again if it should be slow for once.
+            answer = self._runs.start(push, req, 1, arrived, here=threaded and age.number == 1)
             page = answer and answer.page(1)
             if page:
                 return Outcome(page.xml, "reply" if page.xml else "ack", age.number)
@@ -209,18 +212,19 @@ class Tries(ForkAware):
         if kept is not None:
             log.debug("duplicate of an answered push")
             return Outcome(kept.xml, "kept", age.number)
-        age = age._replace(number=self._count(push, age.number, before=1))
+        age = self._after_turn(age._replace(number=self._count(push, age.number, before=1)), timestamp)
         log.debug("duplicate n=%d", age.number)
         return self._go(_Try(req, push, push, 1, age, arrived, threaded))
 
     def _fetch(self, req: ReqMsg, tap: Tap, push: str, age: Age, arrived: float, threaded: bool) -> Outcome:
         """Answer a tap on a link: with the page behind it, for which it waits through its own three tries."""
         user = user_key(req)
-        asked = self._ledger.find(user, tap.number)
-        if asked is not None and not tap.fits(asked):
-            asked = None
-        before = self._ledger.page(asked, tap.page - 1) if asked and tap.page > 1 else None
-        if asked is None or (tap.page > 1 and not (before and before.more)):
+        asked = self._find(user, tap)
+        if asked is None and self._ledger.may_come(tap.number):
+            asked = self._find_in_time(user, tap, arrived)
+            if asked is None and self._ledger.may_come(tap.number):
+                return Outcome(self._texts.slow_again(req, tap), "slow", age.number)
+        if asked is None:
             return Outcome(self._texts.say(req, self._settings.expired_text), "expired", age.number)
         page = self._ledger.page(asked, tap.page)
         if page is not None:
@@ -232,6 +236,30 @@ class Tries(ForkAware):
             self._ledger.take(user, tap.number)
         return outcome
 
+    def _find(self, user: str, tap: Tap) -> str | None:
+        """Return the push to whose answer a tap leads; None when there is no such page, as far as can be told."""
+        asked = self._ledger.find(user, tap.number)
+        if asked is None or not tap.fits(asked):
+            return None
+        before = self._ledger.page(asked, tap.page - 1) if tap.page > 1 else None
+        return asked if tap.page == 1 or (before and before.more) else None
+
+    def _find_in_time(self, user: str, tap: Tap, arrived: float) -> str | None:
+        """Look again while the store is down: what cannot be found now has not expired."""
+        asked, place = None, self._house.enter(self._clock.now())
+        try:
+            if place is Patience.FULL:
+                while (
+                    asked is None
+                    and self._ledger.may_come(tap.number)
+                    and self._clock.now() < arrived + self._times.hold
+                ):
+                    self._clock.sleep(BLIND_SECONDS)
+                    asked = self._find(user, tap)
+        finally:
+            self._house.leave(place)
+        return asked or self._find(user, tap)  # it may have come back meanwhile
+
     # -- which try it is ---------------------------------------------------------------------------------------------
 
     def _judge(self, timestamp: int, now: float) -> Age:
@@ -242,10 +270,20 @@ class Tries(ForkAware):
             self._look_at_house()
         age = self._ages.judge(self._clock.wall() - timestamp)
         self._house.arrived_late(age.backlog, now)
-        # The tries before it may have been lost with a process: what cannot be told must not cost the user the last one.
-        if timestamp + (self._ages.normal or 0.0) <= self._turned:
-            age = age._replace(number=max(age.number, self._times.tries))
         return age
+
+    def _after_turn(self, age: Age, timestamp: int) -> Age:
+        """Take for the last one a try before which others may have been lost: it must not cost the user the answer.
+
+        With a process that has died, or uncounted while the store was down.
+        """
+        if timestamp + (self._ages.normal or 0.0) <= self._turned:
+            return age._replace(number=max(age.number, self._times.tries))
+        return age
+
+    def turned(self) -> None:
+        """Note that from here on what was counted before cannot be relied on."""
+        self._turned = max(self._turned, self._clock.wall())
 
     def _look_at_house(self) -> None:
         if not self._told_turn:
@@ -310,8 +348,10 @@ class Tries(ForkAware):
     def _run_state(self, this: _Try, claim: Claim) -> RunState:
         if claim.number and not self._runs.alive.is_lost(claim.owner):
             return RunState.ALIVE
+        if not claim.number and self._ledger.blind:
+            return RunState.ALIVE  # as far as can be told
         if claim.number:
-            self._turned = max(self._turned, self._clock.wall())
+            self.turned()
             self._ledger.turned(self._turned)
             this.number = max(this.number, self._times.tries)  # others may have been lost with that process
         if this.message is None:  # behind a link, what was asked stands in its promise
@@ -408,11 +448,9 @@ class Tries(ForkAware):
 
     def _promise(self, this: _Try, act: Act) -> Outcome:
         """Say where the answer will be found, unless it has just come: see `Ledger.promise`."""
-        user = user_key(this.req)
-        if this.page == 1 and this.push == this.asked:
-            number = self._ledger.promise(this.asked, user, this.req.raw)
-        else:
-            number = self._ledger.number_of(this.asked, user)
+        number = this.promised  # of a tap: it gets the link that it came by
+        if number is None:
+            number = self._ledger.promise(this.asked, user_key(this.req), this.req.raw)
         page = self._ledger.page(this.asked, this.page)
         if page is not None:
             return Outcome(page.xml, "reply", this.number)

@@ -1,7 +1,8 @@
 """Keeps sessions in the store, and gives each user's to one handler at a time.
 
-First the turn in this process, then the lock in the store: so of all who wait here only one asks the store. Knows nothing
-of messages, replies or HTTP.
+First the turn in this process, then the lock in the store: so of all who wait here only one asks the store. While the store
+is down they wait for it: a session that began empty, or lost what it learned, would be worse. Knows nothing of messages,
+replies or HTTP.
 """
 
 import json
@@ -9,9 +10,8 @@ import logging
 import secrets
 import threading
 from collections import deque
-from collections.abc import Iterator
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
 
 from ..clock import Clock, Signal
 from ..config import Settings
@@ -25,6 +25,14 @@ from .workers import Loop
 log = logging.getLogger("wx_mp_svr")
 
 LOOK_SECONDS = 0.1  # between two tries to lock
+DOWN_SECONDS = 0.3  # between two questions to a store that is down
+SETTLE_SECONDS = 0.1  # in which it has done what was asked of it while it hung
+PROBE = "is anybody there"
+
+T = TypeVar("T")
+
+Steps = Generator[float, None, T]
+"""Asks the store; between two questions the caller waits for as many seconds as this yields."""
 
 
 def session_key(user: User) -> str:
@@ -62,11 +70,6 @@ class Sessions(ForkAware):
         """Whether this process holds or wants any lock."""
         return bool(self._turns)
 
-    @property
-    def down(self) -> bool:
-        """Whether the store is down, and a guarded one remembers in this process only."""
-        return bool(getattr(self.store, "down", False))
-
     def of(self, account: str, openid: str) -> Session:
         """Return the session of a user; nothing is locked or read yet."""
         return Session(self, (account, openid))
@@ -78,11 +81,10 @@ class Sessions(ForkAware):
         held = self._begin(user, in_thread=True)
         try:
             held.turn.wait(held.until - self.clock.now())
-            for pause in held.lock():
-                self.clock.sleep(pause)
-            return held.read()
+            self._walk(held.lock())
+            return held
         except BaseException:
-            held.give_up()
+            self._walk(held.give_up())
             raise
 
     async def hold_async(self, user: User) -> "_Held":
@@ -90,17 +92,60 @@ class Sessions(ForkAware):
         held = self._begin(user, in_thread=False)
         try:
             await held.turn.wait_async(held.until - self.clock.now())
-            steps = held.lock()
-            while (pause := await self._loop.aside(next, steps, None)) is not None:
-                await self.clock.sleep_async(pause)
-            return await self._loop.aside(held.read)
+            await self._walk_async(held.lock())
+            return held
         except BaseException:
-            held.give_up()
+            await self._walk_async(held.give_up())
             raise
 
+    def release(self, held: Held, *, save: bool) -> None:
+        """Release what is held."""
+        self._walk(held.release(save=save))
+
     async def release_async(self, held: Held, *, save: bool) -> None:
-        """Release what is held, without blocking the event loop."""
-        await self._loop.aside(partial(held.release, save=save))
+        """Release it without blocking the event loop."""
+        await self._walk_async(held.release(save=save))
+
+    def _walk(self, steps: Steps[None]) -> None:
+        for pause in steps:
+            self.clock.sleep(pause)
+
+    async def _walk_async(self, steps: Steps[None]) -> None:
+        while (pause := await self._loop.aside(next, steps, None)) is not None:
+            await self.clock.sleep_async(pause)
+
+    def ask(self, question: Callable[[], T], until: float, again: Callable[[], T] | None = None) -> Steps[T]:
+        """Ask the store; if that fails, once more when it answers again.
+
+        A server that hung has still read what nobody waits for any more, and does it when it goes on. What we write next
+        must not come before that.
+
+        Args:
+            question: Asks it.
+            until: When to give up, by the clock.
+            again: What to ask after a failure, if that is not the same.
+
+        Raises:
+            SessionBusy: Time is over.
+        """
+        while True:
+            try:
+                return question()
+            except Exception as exc:  # a store of the user's own may raise anything
+                self._give_up_after(until, exc)
+            while True:
+                yield DOWN_SECONDS
+                try:
+                    self.store.get(PROBE)
+                    break
+                except Exception as exc:
+                    self._give_up_after(until, exc)
+            yield SETTLE_SECONDS
+            question = again or question
+
+    def _give_up_after(self, until: float, exc: Exception) -> None:
+        if self.clock.now() >= until:
+            raise SessionBusy("the store is down, and req.session with it") from exc
 
     def _begin(self, user: User, *, in_thread: bool) -> "_Held":
         key = session_key(user)
@@ -141,8 +186,8 @@ class Sessions(ForkAware):
         with self._lock:
             return turn in self._turns.get(key, ())
 
-    def lock(self, key: str, mine: str, turn: "Turn", until: float) -> Iterator[float]:
-        """Try to lock; between two tries the caller waits for as many seconds as this yields.
+    def lock(self, key: str, mine: str, turn: "Turn", until: float) -> Steps[None]:
+        """Lock.
 
         Args:
             key: The session's.
@@ -156,15 +201,19 @@ class Sessions(ForkAware):
         if not turn.has_come:
             raise SessionBusy("other messages of this user have waited for req.session for too long")
         lock = f"{key}:lock"
-        while not self.store.add(lock, mine, self.settings.keep_answers):
-            holder = self.store.get(lock)
+        keep = self.settings.keep_answers
+        while not (yield from self.ask(lambda: self.store.add(lock, mine, keep), until)):
+            holder = yield from self.ask(lambda: self.store.get(lock), until)
+            if holder == mine:  # only the answer was lost
+                return
             process = holder.split()[0] if isinstance(holder, str) else ""
             # Since it is our turn, a lock in our own name was left behind: the store was down when it should have gone.
             lost = bool(process) and (process == self._alive.process or self._alive.is_lost(process))
             # Of all who find a lock without its owner only one may take it over.
-            if lost and self.store.add(f"{key}:{holder}", 1, 60.0):
+            taken = f"{key}:{holder}"
+            if lost and (yield from self.ask(lambda: self.store.add(taken, 1, 60.0), until)):  # noqa: B023 (asked at once)
                 log.warning("took over req.session from a handler that is gone")
-                self.store.set(lock, mine, self.settings.keep_answers)
+                yield from self.ask(lambda: self.store.set(lock, mine, keep), until)
                 return
             # Who is about to find out whether a process is gone waits for that: with a short `session_wait` nobody would.
             finding_out = not lost and self._alive.suspects(process)
@@ -225,51 +274,54 @@ class _Held:
         self.until = until
         self.data: dict[str, Any] = {}
 
-    def lock(self) -> Iterator[float]:
-        return self._sessions.lock(self._key, self._mine, self.turn, self.until)
-
-    def read(self) -> "_Held":
+    def lock(self) -> Steps[None]:
+        """Lock the session, then read it."""
+        sessions = self._sessions
+        yield from sessions.lock(self._key, self._mine, self.turn, self.until)
         # As text: what the memory store gave out would be the object itself, changed even when the handler raises.
-        sessions, self._place = self._sessions, self._key
-        was_down, kept = sessions.down, sessions.store.get(self._place)
-        if was_down or sessions.down:
-            # Nobody can tell what it holds: what begins meanwhile must not replace that as soon as the store is back.
-            self._place += ":meanwhile"
-            kept = sessions.store.get(self._place)
+        kept = yield from sessions.ask(lambda: sessions.store.get(self._key), self.until)
         self.data = json.loads(kept) if kept else {}
-        return self
 
-    def release(self, *, save: bool) -> None:
-        if not self._sessions.has(self._key, self.turn):
+    def release(self, *, save: bool) -> Steps[None]:
+        sessions, lock = self._sessions, f"{self._key}:lock"
+        if not sessions.has(self._key, self.turn):
             return
-        store, lock = self._sessions.store, f"{self._key}:lock"
+        until = sessions.clock.now() + sessions.settings.session_wait
         try:
-            if store.get(lock) != self._mine:
-                log.error("req.session was taken over, or the store was down; what this handler changed is lost")
+            if (yield from sessions.ask(lambda: sessions.store.get(lock), until)) != self._mine:
+                log.error("req.session was taken over, or the store forgot it; what this handler changed is lost")
                 return
             try:
                 if save:
-                    self._write()
+                    write = self._writing()
+                    yield from sessions.ask(write, until)
             finally:
-                store.delete(lock)
+                # Once more only if it is still ours: the next one may have it, since the first time was done after all.
+                yield from sessions.ask(lambda: sessions.store.delete(lock), until, again=lambda: self._unlock(lock))
         finally:
-            self._sessions.leave(self._key, self.turn)
+            sessions.leave(self._key, self.turn)
 
-    def _write(self) -> None:
-        sessions = self._sessions
+    def _unlock(self, lock: str) -> None:
+        if self._sessions.store.get(lock) == self._mine:
+            self._sessions.store.delete(lock)
+
+    def _writing(self) -> Callable[[], None]:
+        store, key = self._sessions.store, self._key
         if not self.data:
-            sessions.store.delete(self._place)
-            return
+            return lambda: store.delete(key)
         try:
             kept = json.dumps(self.data, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as exc:
             raise TypeError(f"req.session holds what JSON does not have: {exc}") from exc
-        sessions.store.set(self._place, kept, sessions.settings.keep_sessions)
+        return lambda: store.set(key, kept, self._sessions.settings.keep_sessions)
 
-    def give_up(self) -> None:
-        store, lock = self._sessions.store, f"{self._key}:lock"
+    def give_up(self) -> Steps[None]:
+        sessions, lock = self._sessions, f"{self._key}:lock"
         try:
-            if self.turn.has_come and store.get(lock) == self._mine:  # what went wrong came later
-                store.delete(lock)
+            if self.turn.has_come:  # what went wrong came later
+                now = sessions.clock.now()
+                yield from sessions.ask(lambda: self._unlock(lock), now)
+        except SessionBusy:
+            pass  # a lock in our own name does not keep anybody of this process
         finally:
-            self._sessions.leave(self._key, self.turn)
+            sessions.leave(self._key, self.turn)

@@ -34,6 +34,11 @@ def beat_key(process: str) -> str:
     return f"alive:{process}"
 
 
+def is_beat(key: str) -> bool:
+    """Whether a key only says that somebody lives."""
+    return key.startswith("alive:")
+
+
 class Alive(ForkAware):
     """Says that this process lives, and tells which others do not.
 
@@ -179,6 +184,9 @@ class Alive(ForkAware):
                 continue
             if held is False or self._has_file(process):
                 gone.add(process)
+                continue
+            if getattr(self._store, "down", False):  # what is missing now may be where nobody can read
+                self._missing.pop(process, None)
                 continue
             since, seen = self._missing.get(process, (now, now))
             if now - seen > MEMORY_SECONDS:

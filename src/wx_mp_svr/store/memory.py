@@ -80,6 +80,17 @@ class MemoryStore(ForkAware):
             for key in keys:
                 self._items.pop(key, None)
 
+    def add_all(self, items: Sequence[tuple[str, Any, float]]) -> None:
+        """Add each of (key, value, ttl) of which there is none."""
+        for key, value, ttl in items:
+            self.add(key, value, ttl)
+
+    def items(self) -> list[tuple[str, Any, float]]:
+        """Return all that there is: key, value, and the seconds that it has left."""
+        with self._lock:
+            now = self._clock()
+            return [(key, value, end - now) for key, (value, end) in self._items.items() if end > now]
+
     def _put(self, key: str, value: Any, end: float, now: float) -> None:
         self._items[key] = (value, end)
         self._soonest = min(self._soonest, end)

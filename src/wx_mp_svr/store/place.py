@@ -1,4 +1,7 @@
-"""Where the processes of this machine that share a store meet: beside the database file, or in a local folder for Redis."""
+"""Where the processes of this machine that share a store meet.
+
+Beside the database file, or in a local folder: for Redis, and for what takes the place of a store that is down.
+"""
 
 import hashlib
 import os
@@ -9,6 +12,7 @@ from typing import NamedTuple
 
 from . import Store
 from .locks import Locks
+from .spare import Spare
 
 
 class Place(NamedTuple):
@@ -28,12 +32,21 @@ def place_of(store: Store) -> Place:
     path = getattr(store, "path", None)
     if isinstance(path, Path):
         return Place(Locks(path.with_name(path.name + "-alive")), alone=True)
-    address = getattr(store, "address", None)
-    folder = local_folder() if isinstance(address, str) else None
-    if folder is None:
-        return Place()
-    digest = hashlib.sha256(str(address).encode()).hexdigest()[:16]
-    return Place(Locks(folder / f"{digest}-alive"))
+    path = _local_path(store)
+    return Place(Locks(path.with_name(path.name + "-alive"))) if path is not None else Place()
+
+
+def spare_of(store: Store) -> Spare:
+    """Return what takes the place of *store* on this machine while it is down."""
+    path = _local_path(store)
+    return Spare(path and path.with_name(path.name + "-spare.sqlite3"))
+
+
+def _local_path(store: Store) -> Path | None:
+    """Return a path that stands for *store* in this machine's folder; it gives away no address and no password."""
+    address = getattr(store, "path", None) or getattr(store, "address", None)
+    folder = local_folder() if isinstance(address, str | Path) else None
+    return folder and folder / hashlib.sha256(str(address).encode()).hexdigest()[:16]
 
 
 def local_folder() -> Path | None:

@@ -96,24 +96,47 @@ class SQLiteStore:
         now = self._clock()
 
         def count(database: sqlite3.Connection) -> int:
+            database.execute(_INCR, (key, now + ttl, now, now))
+            (value,) = database.execute("SELECT value FROM item WHERE key = ?", (key,)).fetchone()
+            return int(value)
+
+        return self._transact(count)
+
+    def delete(self, *keys: str) -> None:
+        """Forget; what is not there is no error."""
+        if len(keys) == 1:
+            self._write("DELETE FROM item WHERE key = ?", keys)
+        elif keys:
+            self._transact(
+                lambda database: database.executemany("DELETE FROM item WHERE key = ?", [(key,) for key in keys])
+            )
+
+    def add_all(self, items: Sequence[tuple[str, Any, float]]) -> None:
+        """Add each of (key, value, ttl) of which there is none, in one transaction."""
+        now = self._clock()
+        rows = [(key, dump(value), now + ttl, now) for key, value, ttl in items]
+        self._transact(lambda database: database.executemany(_ADD, rows))
+
+    def items(self) -> list[tuple[str, Any, float]]:
+        """Return all that there is: key, value, and the seconds that it has left."""
+        now = self._clock()
+        rows = self._read("SELECT key, value, ends FROM item WHERE ends > ?", (now,))
+        return [(key, load(value), ends - now) for key, value, ends in rows]
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def transaction(database: sqlite3.Connection) -> T:
             self._sweep_now_and_then(database)
             database.execute("BEGIN IMMEDIATE")
             try:
-                database.execute(_INCR, (key, now + ttl, now, now))
-                (value,) = database.execute("SELECT value FROM item WHERE key = ?", (key,)).fetchone()
+                done = work(database)
                 database.execute("COMMIT")
             except BaseException:
                 if database.in_transaction:
                     database.execute("ROLLBACK")
                 raise
-            return int(value)
+            return done
 
-        return self._writer.ask(count)
-
-    def delete(self, *keys: str) -> None:
-        """Forget; what is not there is no error."""
-        for key in keys:
-            self._write("DELETE FROM item WHERE key = ?", (key,))
+        return self._writer.ask(transaction)
 
     def _write(self, statement: str, values: tuple[Any, ...]) -> int:
         def write(database: sqlite3.Connection) -> int:

@@ -1,0 +1,500 @@
+"""A store that is down: a local file takes its place for all processes of the machine, and gives back what it learned."""
+
+import json
+import logging
+import os
+import sqlite3
+import stat
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+import pytest
+import servers
+from baton import BatonClock, BatonSpare, FailingStore, Stage
+from store_contract import EVERY_VERB, StoreContract, every_verb
+from waiting import until
+
+from wx_mp_svr.errors import StoreError
+from wx_mp_svr.store.guarded import REST_SECONDS, GuardedStore
+from wx_mp_svr.store.memory import MemoryStore
+from wx_mp_svr.store.place import spare_of
+from wx_mp_svr.store.redis import RedisStore
+from wx_mp_svr.store.spare import Spare
+from wx_mp_svr.store.sqlite import SQLiteStore
+
+PUSH_SECONDS = 5  # WeChat's patience
+VERBS = {
+    "get": lambda store: store.get("a"),
+    "get_many": lambda store: store.get_many(["a", "b"]),
+    "set": lambda store: store.set("a", 1, 60),
+    "add": lambda store: store.add("a", 1, 60),
+    "incr": lambda store: store.incr("count", 60),
+    "delete": lambda store: store.delete("a"),
+}
+
+
+class OwnStore:
+    """A store as a user may write it: a dict of JSON texts."""
+
+    def __init__(self, clock=time.time):
+        self._clock = clock
+        self._items = {}
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self):
+        self._lock = threading.RLock()
+
+    def get(self, key):
+        return self.get_many([key]).get(key)
+
+    def get_many(self, keys):
+        with self._lock:
+            now = self._clock()
+            kept = {key: self._items[key] for key in keys if key in self._items and self._items[key][1] > now}
+        found = {key: json.loads(text) for key, (text, _) in kept.items()}
+        return {key: value for key, value in found.items() if value is not None}
+
+    def set(self, key, value, ttl):
+        with self._lock:
+            self._items[key] = (json.dumps(value), self._clock() + ttl)
+
+    def add(self, key, value, ttl):
+        with self._lock:
+            if self.get(key) is not None:
+                return False
+            self.set(key, value, ttl)
+            return True
+
+    def incr(self, key, ttl):
+        with self._lock:
+            count = self.get(key)
+            if count is None:
+                self.set(key, 1, ttl)
+                return 1
+            self._items[key] = (json.dumps(count + 1), self._items[key][1])
+            return count + 1
+
+    def delete(self, *keys):
+        with self._lock:
+            for key in keys:
+                self._items.pop(key, None)
+
+
+class TestYourOwnStore(StoreContract):
+    """The contract can be kept by others."""
+
+    def make_store(self, clock=None):
+        return OwnStore() if clock is None else OwnStore(clock)
+
+
+class TestGuardedStoreThatIsUp(StoreContract):
+    """A guard changes nothing of what every store owes."""
+
+    def make_store(self, clock=None):
+        return GuardedStore(OwnStore() if clock is None else OwnStore(clock))
+
+
+class DeadStore:
+    """Raises, whatever it is asked."""
+
+    def __getattr__(self, verb):
+        def fail(*args):
+            raise StoreError("dead")
+
+        return fail
+
+
+class TestGuardedStoreThatIsDown(StoreContract):
+    """Nor does it where the store never answers."""
+
+    def make_store(self, clock=None):
+        spare = Spare()
+        if clock is not None:
+            spare._store = MemoryStore(clock=clock)
+        return GuardedStore(DeadStore(), spare=spare)
+
+
+class Machine:
+    """Processes that share a store and a spare; what a scene does is drawn from a seed, and time is nobody's."""
+
+    def __init__(self, seed=0):
+        self.stage = Stage(seed)
+        self.inner = MemoryStore(clock=lambda: self.stage.time)
+        self.spare = BatonSpare(self.stage)
+        self.fault, self.struck = "", ()
+        self.one, self.other = self.process(1), self.process(2)
+
+    def process(self, number):
+        clock = BatonClock(self.stage)
+        store = FailingStore(self.inner, clock, lambda: self.fault if not self.struck or number in self.struck else "")
+        return GuardedStore(store, clock, self.spare)
+
+    def play(self, scene):
+        self.stage.start(scene, "scene", None, foreground=True)
+        self.stage.run()
+
+    def wait(self, seconds):
+        self.stage.rest(self.stage.time + seconds)
+
+
+FAULTS = ["down", "full", "deaf"]
+faults = pytest.mark.parametrize("fault", FAULTS)
+
+
+def lines(caplog, level):
+    return [record.getMessage() for record in caplog.records if record.levelno == level]
+
+
+# -- down
+
+
+@faults
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_caller_ever_sees_that_a_store_fails(verb, fault):
+    """The spare answers (B96). What can only be read lets be read."""
+    machine = Machine()
+
+    def scene():
+        machine.fault = fault
+        VERBS[verb](machine.one)
+        assert machine.one.down == (fault != "full" or not verb.startswith("get"))
+        assert every_verb(machine.one, "b") == EVERY_VERB
+
+    machine.play(scene)
+
+
+def test_whatever_a_store_of_the_users_own_raises_is_an_outage(caplog):
+    """Else its first failure would leave a run that nobody ends."""
+
+    class Buggy(DeadStore):
+        def get(self, key):
+            raise TypeError("a bug")
+
+    store = GuardedStore(Buggy())
+    assert store.get("a") is None
+    assert store.down
+    assert "a bug" in caplog.text
+
+
+@faults
+@pytest.mark.parametrize("seed", range(20))
+def test_a_claim_is_won_once_by_all_processes_while_the_store_is_down(fault, seed):
+    machine, wins = Machine(seed), []
+
+    def scene():
+        machine.fault = fault
+        machine.one.set("any", 1, 60)  # it is found out
+        for process in (machine.one, machine.other, machine.one, machine.other):
+            machine.stage.start(
+                lambda process=process: wins.append(process.add("a", "P", 60)), "try", None, foreground=True
+            )
+        machine.wait(30)
+        assert sorted(wins) == [False, False, False, True]
+
+    machine.play(scene)
+
+
+@faults
+@pytest.mark.parametrize("who", ["one", "other"])
+def test_a_claim_of_before_counts(fault, who):
+    """The next try may come to this process or to another, and WeChat sends it within 15 s."""
+    machine = Machine()
+
+    def scene():
+        assert machine.one.add("a", "P1", 600)
+        machine.wait(14)
+        machine.fault = fault
+        machine.other.set("any", 1, 60)
+        machine.wait(0.3)  # the others find it out
+        assert getattr(machine, who).add("a", "P1", 600) is False
+        assert machine.other.get("a") == "P1"
+
+    machine.play(scene)
+
+
+def test_a_claim_of_long_before_counts_where_the_store_can_be_read():
+    """It is locked, or its disk is full."""
+    machine = Machine()
+
+    def scene():
+        assert machine.one.add("a", "P1", 600)
+        machine.wait(300)
+        machine.fault = "full"
+        assert machine.other.add("a", "P2", 600) is False
+
+    machine.play(scene)
+
+
+def test_of_an_add_whose_answer_was_lost_nobody_is_told_that_another_was_first():
+    """It was done; the one who asked is the one who won, and nobody else."""
+    machine = Machine()
+
+    def scene():
+        machine.fault, machine.struck = "deaf", (1,)
+        assert machine.one.add("a", "P1", 600) is True
+        assert machine.inner.get("a") == "P1"
+        machine.fault = ""
+        machine.wait(5)
+        assert machine.one.add("a", "P1", 600) is False
+        assert machine.other.add("a", "P2", 600) is False
+
+    machine.play(scene)
+
+
+def test_a_count_goes_on_where_it_was():
+    """Which try of WeChat's this is must not begin anew."""
+    machine = Machine()
+
+    def scene():
+        assert [machine.one.incr("tries", 600), machine.one.incr("tries", 600)] == [1, 2]
+        machine.fault = "down"
+        assert machine.one.incr("tries", 600) == 3
+
+    machine.play(scene)
+
+
+def test_one_slow_moment_costs_the_callers_one_timeout_and_the_readers_nothing():
+    """A store that is down is left alone until somebody who has no push to answer has seen that it is back."""
+    machine = Machine()
+
+    def scene():
+        machine.fault = "down"
+        machine.one.get("a")
+        begun = machine.stage.time
+        for verb in VERBS.values():
+            verb(machine.one)
+        assert machine.stage.time == begun
+        machine.fault = ""
+        machine.wait(2 * REST_SECONDS)
+        assert not machine.one.down
+
+    machine.play(scene)
+
+
+def test_what_is_down_for_one_process_alone_is_called_up_by_the_others_less_and_less_often():
+    """Each time costs the one a timeout, with a push in its hands."""
+    machine = Machine()
+
+    def scene():
+        machine.fault, machine.struck = "down", (1,)
+        for n in range(600):
+            machine.one.set("a", n, 60)
+            machine.other.set("b", n, 60)
+            machine.wait(0.1)
+        assert len({round(time, 1) for time in machine.spare.fell}) < 12
+
+    machine.play(scene)
+
+
+# -- what is told
+
+
+def test_an_outage_is_one_error_line_a_minute_and_its_end_another(caplog):
+    """Not one for each push (B96)."""
+    machine = Machine()
+
+    def scene():
+        machine.fault = "down"
+        for _ in range(119):
+            for verb in VERBS.values():
+                verb(machine.one)
+            machine.wait(1)
+        machine.fault = ""
+        machine.wait(20)
+
+    machine.play(scene)
+    (said,) = lines(caplog, logging.ERROR)
+    assert "the store is down" in said
+    assert "备用文件" in said
+    (said,) = lines(caplog, logging.WARNING)
+    assert "the store answers again; 1 items were copied" in said
+
+
+# -- back again
+
+
+@faults
+@pytest.mark.parametrize("who", ["one", "other"])
+def test_what_was_learned_meanwhile_is_in_the_store_afterwards(fault, who):
+    """And the spare is empty, so that nothing of it comes up in the next outage."""
+    machine = Machine()
+
+    def scene():
+        machine.inner.set("promise", "before", 600)
+        machine.fault = fault
+        machine.one.add("claim", "P1", 600)
+        machine.one.set("promise", "during", 600)
+        machine.one.set("alive:P1", 1, 4)
+        machine.fault = ""
+        machine.wait(3)
+        process = getattr(machine, who)
+        assert not process.down
+        assert process.add("claim", "a second run", 600) is False
+        assert process.get("claim") == "P1"
+        assert process.get("promise") == "before"  # never over what is there
+        assert machine.spare.ask(lambda spare: spare.items()) == []
+        machine.wait(600)
+        assert process.add("claim", "anew", 600) is True
+
+    machine.play(scene)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_who_writes_while_it_comes_back_loses_nothing(seed):
+    """Claims are won once, and what was set is there, wherever the copying was at that moment."""
+    machine, wins = Machine(seed), []
+
+    def scene():
+        machine.fault = "down"
+        machine.one.set("any", 1, 60)
+        machine.wait(0.5)
+        machine.fault = ""
+        for n in range(24):
+            machine.wait(0.05)
+            for process in (machine.one, machine.other):
+                machine.stage.start(
+                    lambda n=n, process=process: wins.append((n, process.add(f"claim{n}", f"{id(process)}", 600))),
+                    "try",
+                    None,
+                    foreground=True,
+                )
+                machine.stage.start(
+                    lambda n=n, process=process: process.set(f"set{n}{id(process)}", n, 600),
+                    "set",
+                    None,
+                    foreground=True,
+                )
+        machine.wait(10)
+        assert [n for n, won in sorted(wins) if won] == list(range(24))
+        for process in (machine.one, machine.other):
+            assert not process.down
+            assert [process.get(f"set{n}{id(process)}") for n in range(24)] == list(range(24))
+        assert machine.spare.ask(lambda spare: spare.items()) == []
+
+    machine.play(scene)
+
+
+# -- the spare
+
+
+def test_the_verdict_and_what_is_learned_are_for_all_processes_of_the_machine(tmp_path):
+    one, other = (GuardedStore(DeadStore(), spare=Spare(tmp_path / "spare")) for _ in range(2))
+    assert one.add("claim", "P1", 60)
+    assert other.down
+    assert not other.add("claim", "P2", 60)
+    for file in tmp_path.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+def test_a_spare_that_cannot_be_written_is_said_once(tmp_path, caplog):
+    (tmp_path / "spare").mkdir()
+    store = GuardedStore(DeadStore(), spare=Spare(tmp_path / "spare"))
+    assert every_verb(store, "a") == EVERY_VERB
+    assert store.down
+    assert caplog.text.count("备用文件也不能用") == 1
+
+
+def test_a_spare_gives_away_no_password(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    store = RedisStore("redis://:verysecret@127.0.0.1:1/0")
+    spare = spare_of(store)
+    GuardedStore(store, spare=spare).set("a", 1, 60)
+    assert any(tmp_path.iterdir())
+    assert not [file for file in tmp_path.iterdir() if "secret" in file.name or b"secret" in file.read_bytes()]
+
+
+# -- against real ones
+
+
+def push(store, name):
+    """Ask what a push asks, and return how long that took."""
+    begun = time.monotonic()
+    assert every_verb(store, name) == EVERY_VERB
+    return time.monotonic() - begun
+
+
+@pytest.fixture
+def redis(tmp_path):
+    with servers.redis(tmp_path) as server:
+        yield server
+
+
+@pytest.mark.parametrize("fault", ["stop", "pause"])
+def test_an_outage_of_redis_from_its_beginning_to_its_end(redis, tmp_path, caplog, fault):
+    """B96, B97."""
+    store = GuardedStore(RedisStore(redis.url), spare=Spare(tmp_path / "spare"))
+    assert push(store, "before") < PUSH_SECONDS
+    getattr(redis, fault)()
+    assert push(store, "during") < 2
+    assert store.down
+    assert store.add("claim", "ours", 600)
+    assert push(store, "still") < 1
+    assert len(lines(caplog, logging.ERROR)) == 1
+    redis.start()
+    redis.resume()
+    until(lambda: not store.down)
+    assert push(store, "after") < PUSH_SECONDS
+    assert store.add("claim", "a second run", 600) is False
+    assert RedisStore(redis.url).get("after") == "set"
+    assert RedisStore(redis.url).get("during") == "set"
+    assert "the store answers again" in lines(caplog, logging.WARNING)[0]
+
+
+@pytest.mark.parametrize("fault", ["stop", "pause"])
+def test_a_hundred_pushes_at_the_moment_of_the_outage_are_all_answered_in_time(redis, tmp_path, fault):
+    """More than there are connections; each learns of the outage by itself, or from another (B97)."""
+    store = GuardedStore(RedisStore(redis.url), spare=Spare(tmp_path / "spare"))
+    push(store, "before")
+    getattr(redis, fault)()
+    together = threading.Barrier(100)
+
+    def arrive(n):
+        together.wait(20)
+        return push(store, f"push{n}")
+
+    with ThreadPoolExecutor(100) as pool:
+        assert max(pool.map(arrive, range(100))) < PUSH_SECONDS
+
+
+@contextmanager
+def locked(path):
+    """Another connection's transaction that does not end."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def test_a_locked_file_from_the_beginning_to_the_end(tmp_path, caplog):
+    """The same with SQLite (B98)."""
+    path = tmp_path / "db"
+    store = GuardedStore(SQLiteStore(path), spare=Spare(tmp_path / "spare"))
+    push(store, "before")
+    with locked(path):
+        assert push(store, "during") < 2
+        assert store.down
+        assert store.get("before") == "set"
+        assert store.add("claim", "ours", 600)
+    assert len(lines(caplog, logging.ERROR)) == 1
+    until(lambda: not store.down)
+    assert push(store, "after") < 1
+    assert store.add("claim", "a second run", 600) is False
+    assert SQLiteStore(path).get("after") == "set"
+
+
+def test_eight_pushes_at_the_moment_of_a_lock_are_all_answered_in_time(tmp_path):
+    """As many as a worker has threads (B98)."""
+    path = tmp_path / "db"
+    store = GuardedStore(SQLiteStore(path), spare=Spare(tmp_path / "spare"))
+    push(store, "before")
+    together = threading.Barrier(8)
+
+    def arrive(n):
+        together.wait(20)
+        return push(store, f"push{n}")
+
+    with locked(path), ThreadPoolExecutor(8) as pool:
+        times = list(pool.map(arrive, range(8)))
+    assert max(times) < PUSH_SECONDS, times
