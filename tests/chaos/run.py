@@ -8,6 +8,7 @@ got another answer than the one asked for, or a handler ran twice later than a s
 
 import argparse
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -153,6 +154,21 @@ def immutable(path: Path) -> Callable[[], Any]:
     return strike
 
 
+def slow(path: Path) -> Callable[[], Any]:
+    """Let every write of the bot's processes take a tenth of a second, as on a disk that others keep busy."""
+
+    @contextmanager
+    def strike() -> Iterator[None]:
+        found = subprocess.run(["pgrep", "-f", str(path.parent.parent)], capture_output=True, text=True, check=True)
+        pids = [pid for pid in found.stdout.split() if int(pid) != os.getpid()]
+        options = ["-f", "-qq", "-o", os.devnull, "-e", "trace=pwrite64", "-e", "inject=pwrite64:delay_enter=100000"]
+        with subprocess.Popen(["strace", *options, *(word for pid in pids for word in ("-p", pid))]) as tracer:
+            yield
+            tracer.terminate()
+
+    return strike
+
+
 def stopped(server: servers.RedisServer) -> Callable[[], Any]:
     @contextmanager
     def strike() -> Iterator[None]:
@@ -280,6 +296,7 @@ DAYS = {
     "sqlite-locked": Day("sqlite", locked),
     "sqlite-full": Day("sqlite", full),
     "sqlite-immutable": Day("sqlite", immutable),
+    "sqlite-slow": Day("sqlite", slow),
     "sqlite-deleted": Day("sqlite", deleted, forgets=True),
     "redis-cut-off": Day("redis", cut("to", "back"), machines=2),
     "redis-answers-cut-off": Day("redis", cut("back"), machines=2),

@@ -26,6 +26,7 @@ PROBE = "is anybody there"
 TELL_SECONDS = 60.0  # between two lines in the log
 LATELY_SECONDS = 20.0  # WeChat asks for a push again within 15 s
 MAX_LATELY = 10_000
+FEW_ITEMS = 10  # are copied so fast that nobody misses them
 
 T = TypeVar("T")
 
@@ -288,11 +289,13 @@ class GuardedStore(ForkAware):
     def _bring_back(self) -> None:
         """Copy what the spare holds into the store, if that takes it; never over what is there."""
         self._store.set(PROBE, 1, 1.0)
-        self._copy()
+        copied: dict[str, None] = {}
+        while self._copy(copied) > FEW_ITEMS:  # for as long as that takes, more comes
+            pass
         self._spare.say_up()
         self._down = False
         try:
-            copied = self._copy()  # who looked before that may have written behind the first copy
+            self._copy(copied)  # who looked before that may have written behind the last copy
         except BaseException:
             self._spare.say_down(self._clock.wall() + REST_SECONDS)
             self._down = True
@@ -307,12 +310,14 @@ class GuardedStore(ForkAware):
             return False
         return True
 
-    def _copy(self) -> list[str]:
-        items = self._spare.ask(lambda spare: spare.items())
+    def _copy(self, copied: dict[str, None]) -> int:
+        """Copy what is not yet among *copied*; return how much that was."""
+        items = [item for item in self._spare.ask(lambda spare: spare.items()) if item[0] not in copied]
         for key, value, ttl in items:
             if not is_beat(key):
                 self._store.add(key, value, ttl)
-        return [key for key, _, _ in items]
+            copied[key] = None
+        return len(items)
 
     def _came_back(self) -> bool:
         """Whether the store is back since the spare was written to."""

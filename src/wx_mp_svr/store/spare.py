@@ -16,6 +16,8 @@ from .sqlite import SQLiteStore
 
 log = logging.getLogger("wx_mp_svr")
 
+BUSY_SECONDS = 2.0  # when a store goes down, all processes come here at the same moment
+
 T = TypeVar("T")
 
 
@@ -27,7 +29,9 @@ class Spare:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._store: MemoryStore | SQLiteStore = MemoryStore() if path is None else SQLiteStore(path)
+        self._store: MemoryStore | SQLiteStore = (
+            MemoryStore() if path is None else SQLiteStore(path, busy_seconds=BUSY_SECONDS)
+        )
         self._mark = path and f"{path}-down"
         self._down, self._until = False, 0.0
 
@@ -68,7 +72,9 @@ class Spare:
                 Path(self._mark).unlink(missing_ok=True)
 
     def ask(self, question: Callable[[MemoryStore | SQLiteStore], T]) -> T:
-        """Ask the file; the process's memory from the moment on that the file fails, too."""
+        """Ask the file, twice if need be; the process's memory from the moment on that the file fails, too."""
+        with contextlib.suppress(Exception):  # it was busy: all processes come to it at the same moment
+            return question(self._store)
         try:
             return question(self._store)
         except Exception as exc:

@@ -51,19 +51,27 @@ class SQLiteStore:
     Args:
         path: The database file; made with mode 0600, since it holds users' messages.
         max_keys: Over it, what would end soonest is dropped.
+        busy_seconds: How long to wait for other processes that hold the file.
         clock: The system's clock: the only one that processes and restarts share.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], max_keys: int = 1_000_000, *, clock: Callable[[], float] = time.time
+        self,
+        path: str | os.PathLike[str],
+        max_keys: int = 1_000_000,
+        *,
+        busy_seconds: float = BUSY_SECONDS,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.path = Path(path).absolute()
         self._max_keys = max_keys
         self._clock = clock
         self._writes = 0
         self._swept, self._counted = "", 0  # how far the sweep is, and how many items it has seen on its way
-        self._reader = _Connection(self.path)  # in WAL a reader never waits for a writer; on one connection it would
-        self._writer = _Connection(self.path)
+        self._reader = _Connection(
+            self.path, busy_seconds
+        )  # in WAL a reader never waits for a writer; on one connection it would
+        self._writer = _Connection(self.path, busy_seconds)
 
     def get(self, key: str) -> Any:
         """Return the value, None when there is none or its time is over."""
@@ -171,8 +179,9 @@ class SQLiteStore:
 class _Connection(ForkAware):
     """A connection that is opened at first use, and held by one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_seconds: float) -> None:
         self._path = path
+        self._busy_seconds = busy_seconds
         self._connection: sqlite3.Connection | None = None
         self._inode = 0  # which file it is
         self._look_at = 0.0  # when to see whether it still is
@@ -216,7 +225,7 @@ class _Connection(ForkAware):
                 if self._connection is None:
                     secure(self._path)
                     self._inode = self._path.stat().st_ino
-                    self._connection = _open(self._path)
+                    self._connection = _open(self._path, self._busy_seconds)
                 return question(self._connection)
             except UnfitStoreError:
                 raise
@@ -252,8 +261,8 @@ class _Connection(ForkAware):
             self._connection = None
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     try:
         _set_up(connection)
     except sqlite3.Error:
