@@ -429,6 +429,15 @@ class SharedStoreContract(StoreContract):
 # -- below: how other processes are made and talked to ----------------------------------------------------------------
 
 EVERY_VERB = [True, False, "set", {"set"}, 2, None]
+VERBS: dict[str, Callable[[Any], Any]] = {
+    # each alone, for one that may fail
+    "get": lambda store: store.get("a"),
+    "get_many": lambda store: store.get_many(["a", "b"]),
+    "set": lambda store: store.set("a", 1, 60),
+    "add": lambda store: store.add("new", 1, 60),
+    "incr": lambda store: store.incr("count", 60),
+    "delete": lambda store: store.delete("a"),
+}
 
 
 def every_verb(store: Any, key: str) -> list[Any]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 import servers
 from redis import Redis
-from store_contract import EVERY_VERB, FakeClock, SharedStoreContract, every_verb, forked, may_fork
+from store_contract import EVERY_VERB, VERBS, FakeClock, SharedStoreContract, every_verb, forked, may_fork
 from waiting import until
 
 from wx_mp_svr.errors import ConfigError, StoreError
@@ -20,14 +20,6 @@ from wx_mp_svr.store import open_store
 from wx_mp_svr.store.redis import RedisStore
 
 SLOW_SECONDS = 0.75  # two timeouts of 0.3 s, and what a busy machine adds
-VERBS = {
-    "get": lambda store: store.get("a"),
-    "get_many": lambda store: store.get_many(["a", "b"]),
-    "set": lambda store: store.set("a", 1, 60),
-    "add": lambda store: store.add("new", 1, 60),
-    "incr": lambda store: store.incr("count", 60),
-    "delete": lambda store: store.delete("a"),
-}
 
 
 @pytest.fixture(scope="session")

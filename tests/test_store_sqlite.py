@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import pytest
-from store_contract import EVERY_VERB, FakeClock, SharedStoreContract, crew_of, every_verb
+from store_contract import EVERY_VERB, VERBS, FakeClock, SharedStoreContract, crew_of, every_verb
 
 from wx_mp_svr.errors import StoreError
 from wx_mp_svr.store import sqlite as module_under_test
@@ -21,14 +21,6 @@ from wx_mp_svr.store.guarded import GuardedStore
 from wx_mp_svr.store.sqlite import SQLiteStore
 
 RECIPE = "wx_mp_svr.store.sqlite:SQLiteStore"
-VERBS = {
-    "get": lambda store: store.get("a"),
-    "get_many": lambda store: store.get_many(["a", "b"]),
-    "set": lambda store: store.set("a", 1, 60),
-    "add": lambda store: store.add("new", 1, 60),
-    "incr": lambda store: store.incr("count", 60),
-    "delete": lambda store: store.delete("a"),
-}
 WRITING = ["set", "add", "incr", "delete"]
 
 

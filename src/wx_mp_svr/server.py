@@ -32,7 +32,7 @@ from .req_msg import ReqMsg
 from .rsp_msg import Reply
 from .serve import serve
 from .session import Session
-from .store import Store, open_default_store, open_store, try_store
+from .store import Store, is_down, open_default_store, open_store, try_store
 from .store.guarded import GuardedStore
 from .store.memory import MemoryStore
 from .store.place import place_of, spare_of
@@ -365,7 +365,7 @@ class WxMpServer(Hooks):
             last 5 minutes that WeChat got no answer to, ``breaker_open`` (0 or 1), ``store`` and ``store_down`` (0 or 1).
         """
         self._mounted()
-        store = {"store": type(self._store).__name__, "store_down": int(getattr(self._guarded, "down", False))}
+        store = {"store": type(self._store).__name__, "store_down": int(is_down(self._guarded))}
         return {**self._tries.stats(), **self._runs.stats(), **store}
 
     def test_client(

@@ -21,7 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,9 @@ ACCOUNT = {
     "WX_MP_APPID": "wx0123456789abcdef",
     "WX_MP_AES_KEY": "chaoschaoschaoschaoschaoschaoschaoschaoscha",
 }
-KINDS = ["slow 0", "slow 0", "slow 2", "slow 8", "slow 13", "slow 20", "stream 30 0.4", "stream 60 0.2"]
-LONG = ["stream 1000 0.015"]  # 30 pages
-COUNTING = ["count 20"]  # twenty messages of one user, each counted in the session
+KINDS = ("slow 0", "slow 0", "slow 2", "slow 8", "slow 13", "slow 20", "stream 30 0.4", "stream 60 0.2")
+LONG = ("stream 1000 0.015",)  # 30 pages
+COUNTING = ("count 20",)  # twenty messages of one user, each counted in the session
 SPAN_SECONDS = 30.0  # in which the pushes come
 STRIKE_AFTER, STRIKE_SECONDS = 8.0, 10.0
 TOLD_SECONDS = 1.0  # in which processes may not know yet that the store is down
@@ -103,93 +103,70 @@ class Seen:
 # -- strikes: each begins when it is entered, and is over when it is left ----------------------------------------------
 
 
-def locked(path: Path) -> Callable[[], Any]:
-    @contextmanager
-    def strike() -> Iterator[None]:
-        with closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as database:
-            database.execute("BEGIN IMMEDIATE")
-            yield
-
-    return strike
-
-
-def deleted(path: Path) -> Callable[[], Any]:
-    @contextmanager
-    def strike() -> Iterator[None]:
-        for name in ("", "-wal", "-shm"):
-            path.with_name(path.name + name).unlink(missing_ok=True)
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as database:
+        database.execute("BEGIN IMMEDIATE")
         yield
 
-    return strike
+
+@contextmanager
+def deleted(path: Path) -> Iterator[None]:
+    for name in ("", "-wal", "-shm"):
+        path.with_name(path.name + name).unlink(missing_ok=True)
+    yield
 
 
-def full(path: Path) -> Callable[[], Any]:
+@contextmanager
+def full(path: Path) -> Iterator[None]:
     """Fill the file system that the database is on; see to it that it is a small one."""
-
-    @contextmanager
-    def strike() -> Iterator[None]:
-        rest = path.with_name("rest")
-        with rest.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(b"\0" * 4096)
-            except OSError:
-                pass
-        yield
-        rest.unlink()
-
-    return strike
+    rest = path.with_name("rest")
+    with rest.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"\0" * 4096)
+        except OSError:
+            pass
+    yield
+    rest.unlink()
 
 
-def immutable(path: Path) -> Callable[[], Any]:
+@contextmanager
+def immutable(path: Path) -> Iterator[None]:
     """Take the right to write away from the files, by the file system's own flag."""
-
-    @contextmanager
-    def strike() -> Iterator[None]:
-        names = [str(path.with_name(path.name + name)) for name in ("", "-wal")]
-        subprocess.run(["chattr", "+i", *names], check=True)
-        yield
-        subprocess.run(["chattr", "-i", *names], check=True)
-
-    return strike
+    names = [str(path.with_name(path.name + name)) for name in ("", "-wal")]
+    subprocess.run(["chattr", "+i", *names], check=True)
+    yield
+    subprocess.run(["chattr", "-i", *names], check=True)
 
 
-def slow(path: Path) -> Callable[[], Any]:
+@contextmanager
+def slow(path: Path) -> Iterator[None]:
     """Let every write of the bot's processes take a tenth of a second, as on a disk that others keep busy."""
-
-    @contextmanager
-    def strike() -> Iterator[None]:
-        found = subprocess.run(["pgrep", "-f", str(path.parent.parent)], capture_output=True, text=True, check=True)
-        pids = [pid for pid in found.stdout.split() if int(pid) != os.getpid()]
-        options = ["-f", "-qq", "-o", os.devnull, "-e", "trace=pwrite64", "-e", "inject=pwrite64:delay_enter=100000"]
-        with subprocess.Popen(["strace", *options, *(word for pid in pids for word in ("-p", pid))]) as tracer:
-            yield
-            tracer.terminate()
-
-    return strike
-
-
-def stopped(server: servers.RedisServer) -> Callable[[], Any]:
-    @contextmanager
-    def strike() -> Iterator[None]:
-        server.pause()
+    found = subprocess.run(["pgrep", "-f", str(path.parent.parent)], capture_output=True, text=True, check=True)
+    pids = [pid for pid in found.stdout.split() if int(pid) != os.getpid()]
+    options = ["-f", "-qq", "-o", os.devnull, "-e", "trace=pwrite64", "-e", "inject=pwrite64:delay_enter=100000"]
+    with subprocess.Popen(["strace", *options, *(word for pid in pids for word in ("-p", pid))]) as tracer:
         yield
-        server.resume()
-
-    return strike
+        tracer.terminate()
 
 
-def killed(server: servers.RedisServer) -> Callable[[], Any]:
-    @contextmanager
-    def strike() -> Iterator[None]:
-        server.stop()
-        yield
-        server.start()
-
-    return strike
+@contextmanager
+def stopped(server: servers.RedisServer) -> Iterator[None]:
+    server.pause()
+    yield
+    server.resume()
 
 
-def configured(server: servers.RedisServer, before: list[str], after: list[str]) -> Callable[[], Any]:
+@contextmanager
+def killed(server: servers.RedisServer) -> Iterator[None]:
+    server.stop()
+    yield
+    server.start()
+
+
+@contextmanager
+def configured(server: servers.RedisServer, before: list[str], after: list[str]) -> Iterator[None]:
     def tell(words: list[str]) -> None:
         from redis import Redis
 
@@ -197,13 +174,9 @@ def configured(server: servers.RedisServer, before: list[str], after: list[str])
             for line in words:
                 redis.execute_command(*line.split())
 
-    @contextmanager
-    def strike() -> Iterator[None]:
-        tell(before)
-        yield
-        tell(after)
-
-    return strike
+    tell(before)
+    yield
+    tell(after)
 
 
 class Wire:
@@ -232,21 +205,14 @@ class Wire:
                 target.sendall(data)
 
 
-def cut(*ways: str) -> Callable[[Any], Callable[[], Any]]:
+@contextmanager
+def cut(server: Any, *ways: str) -> Iterator[None]:
     """Cut the second machine off."""
-
-    def strike_at(server: Any) -> Callable[[], Any]:
-        @contextmanager
-        def strike() -> Iterator[None]:
-            for way in ways:
-                getattr(server.wire, way).clear()
-            yield
-            for way in ways:
-                getattr(server.wire, way).set()
-
-        return strike
-
-    return strike_at
+    for way in ways:
+        getattr(server.wire, way).clear()
+    yield
+    for way in ways:
+        getattr(server.wire, way).set()
 
 
 @dataclass
@@ -255,7 +221,7 @@ class Day:
 
     Attributes:
         store: "sqlite" or "redis".
-        strike: Makes the strike from where the store is.
+        strike: From where the store is makes what begins when it is entered, and is over when it is left.
         forgets: Whether what only the store held is lost: then answers of before may be, too.
         kinds: What is pushed, in turn.
         pushes: How many users write.
@@ -266,9 +232,9 @@ class Day:
     """
 
     store: str
-    strike: Callable[[Any], Callable[[], Any]]
+    strike: Callable[[Any], AbstractContextManager[None]]
     forgets: bool = False
-    kinds: Sequence[str] = field(default_factory=lambda: KINDS)
+    kinds: Sequence[str] = KINDS
     pushes: int = 300
     span: float = SPAN_SECONDS
     seconds: float = STRIKE_SECONDS
@@ -298,8 +264,8 @@ DAYS = {
     "sqlite-immutable": Day("sqlite", immutable),
     "sqlite-slow": Day("sqlite", slow),
     "sqlite-deleted": Day("sqlite", deleted, forgets=True),
-    "redis-cut-off": Day("redis", cut("to", "back"), machines=2),
-    "redis-answers-cut-off": Day("redis", cut("back"), machines=2),
+    "redis-cut-off": Day("redis", lambda server: cut(server, "to", "back"), machines=2),
+    "redis-answers-cut-off": Day("redis", lambda server: cut(server, "back"), machines=2),
     "redis-hiccup": Day("redis", stopped, kinds=LONG, pushes=40, span=6.0, seconds=0.5),
     "sqlite-hiccup": Day("sqlite", locked, kinds=LONG, pushes=40, span=6.0, seconds=0.8),
     "redis-sessions": Day("redis", stopped, kinds=COUNTING, pushes=200, span=6.0, seconds=5.0, workers=3),
@@ -436,9 +402,9 @@ def play(day: Day, folder: Path) -> Seen:
     return seen
 
 
-def _strike(strike: Callable[[], Any], seconds: float) -> None:
+def _strike(strike: AbstractContextManager[None], seconds: float) -> None:
     time.sleep(STRIKE_AFTER)
-    with strike():
+    with strike:
         time.sleep(seconds)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..clock import Clock
-from ..store import Store
+from ..store import Store, is_down
 
 log = logging.getLogger("wx_mp_svr")
 
@@ -93,7 +93,7 @@ class Ledger:
     @property
     def blind(self) -> bool:
         """Whether the store is down: what is not found now may be there all the same."""
-        return bool(getattr(self._store, "down", False))
+        return is_down(self._store)
 
     # -- runs --------------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from ..config import Settings
 from ..errors import SessionBusy
 from ..forking import ForkAware
 from ..session import Held, Session, User
-from ..store import Store, digest
+from ..store import PROBE, Store, digest
 from ..store.alive import Alive
 from .workers import Loop
 
@@ -27,7 +27,6 @@ log = logging.getLogger("wx_mp_svr")
 LOOK_SECONDS = 0.1  # between two tries to lock
 DOWN_SECONDS = 0.3  # between two questions to a store that is down
 SETTLE_SECONDS = 0.1  # in which it has done what was asked of it while it hung
-PROBE = "is anybody there"
 
 T = TypeVar("T")
 

@@ -11,6 +11,8 @@ from ..errors import ConfigError, StoreError, UnfitStoreError
 
 log = logging.getLogger("wx_mp_svr")
 
+PROBE = "is anybody there"  # a key that nobody keeps anything behind
+
 
 class Store(Protocol):
     """Six verbs over JSON values with a time to live. Give your own object to keep pushes elsewhere.
@@ -35,6 +37,11 @@ class Store(Protocol):
 
     def delete(self, *keys: str) -> None:
         """Forget; what is not there is no error."""
+
+
+def is_down(store: Store) -> bool:
+    """Whether a guarded store is down: what is not found in it then may be there all the same."""
+    return bool(getattr(store, "down", False))
 
 
 def digest(*parts: str) -> str:
@@ -88,7 +95,7 @@ def try_store(store: Store) -> None:
         ConfigError: Waiting will not help.
     """
     try:
-        store.get("is anybody there")
+        store.get(PROBE)
     except UnfitStoreError as exc:
         english, _, chinese = str(exc).rpartition(" / ")
         raise ConfigError(f"WX_MP_STORE: {exc}", [("WX_MP_STORE", english, chinese)]) from exc

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..clock import Clock
 from ..forking import ForkAware
-from . import Store
+from . import Store, is_down
 from .locks import Locks
 
 log = logging.getLogger("wx_mp_svr")
@@ -185,7 +185,7 @@ class Alive(ForkAware):
             if held is False or self._has_file(process):
                 gone.add(process)
                 continue
-            if getattr(self._store, "down", False):  # what is missing now may be where nobody can read
+            if is_down(self._store):  # what is missing now may be where nobody can read
                 self._missing.pop(process, None)
                 continue
             since, seen = self._missing.get(process, (now, now))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ..clock import REAL, Clock
 from ..forking import ForkAware
-from . import Store
+from . import PROBE, Store
 from .alive import is_beat
 from .spare import Spare
 
@@ -22,7 +22,6 @@ LOOK_SECONDS = 0.2  # between two looks at what other processes have found out
 REST_SECONDS = 1.0  # between two tries whether the store is back
 MAX_REST_SECONDS = 16.0
 CALM_SECONDS = 30.0  # after which a fall is the first one again
-PROBE = "is anybody there"
 TELL_SECONDS = 60.0  # between two lines in the log
 LATELY_SECONDS = 20.0  # WeChat asks for a push again within 15 s
 MAX_LATELY = 10_000
@@ -289,7 +288,7 @@ class GuardedStore(ForkAware):
     def _bring_back(self) -> None:
         """Copy what the spare holds into the store, if that takes it; never over what is there."""
         self._store.set(PROBE, 1, 1.0)
-        copied: dict[str, None] = {}
+        copied: dict[str, None] = {}  # as a set; that name is a verb here
         while self._copy(copied) > FEW_ITEMS:  # for as long as that takes, more comes
             pass
         self._spare.say_up()

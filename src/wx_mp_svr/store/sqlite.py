@@ -68,9 +68,8 @@ class SQLiteStore:
         self._clock = clock
         self._writes = 0
         self._swept, self._counted = "", 0  # how far the sweep is, and how many items it has seen on its way
-        self._reader = _Connection(
-            self.path, busy_seconds
-        )  # in WAL a reader never waits for a writer; on one connection it would
+        # Two: in WAL a reader never waits for a writer; on one connection it would.
+        self._reader = _Connection(self.path, busy_seconds)
         self._writer = _Connection(self.path, busy_seconds)
 
     def get(self, key: str) -> Any:
