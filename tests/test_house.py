@@ -66,10 +66,11 @@ MAY_IMPORT = {
     # the promise
     "delivery": set(),
     "delivery.rules": set(),
-    "delivery.house": {"delivery.rules"},
+    "delivery.house": {"forking", "delivery.rules"},
     "delivery.pages": set(),
     "delivery.push": {"fields", "req_msg", "store"},
     "delivery.ledger": {"clock", "store"},
+    "delivery.which_try": {"clock", "forking", "delivery.ledger", "delivery.rules"},
     "delivery.links": {"req_msg"},
     "delivery.texts": {
         "clock", "config", "req_msg", "rsp_msg", "delivery.ledger", "delivery.links", "delivery.pages", "delivery.push",
@@ -87,12 +88,15 @@ MAY_IMPORT = {
         "delivery.ledger", "delivery.push", "delivery.rules", "delivery.texts",
     },
     "delivery.tries": {
-        "clock", "config", "forking", "messages", "req_msg", "store", "delivery.answer", "delivery.house",
-        "delivery.ledger", "delivery.links", "delivery.push", "delivery.rules", "delivery.runs", "delivery.texts",
-        "delivery.watcher",
+        "clock", "config", "messages", "req_msg", "store", "delivery.answer", "delivery.house", "delivery.ledger",
+        "delivery.push", "delivery.rules", "delivery.runs", "delivery.texts", "delivery.watcher", "delivery.which_try",
+    },
+    "delivery.arrivals": {
+        "clock", "config", "req_msg", "store", "delivery.house", "delivery.ledger", "delivery.links", "delivery.push",
+        "delivery.rules", "delivery.runs", "delivery.texts", "delivery.tries", "delivery.which_try",
     },
     # the corridor and the shell
-    "exchange": {"errors", "messages", "wire", "wire.envelope", "wire.xmlio", "delivery.tries"},
+    "exchange": {"errors", "messages", "wire", "wire.envelope", "wire.xmlio", "delivery.arrivals"},
     "front": {"exchange"},
     # WeChat's side of the street
     "testing": {"errors", "clock", "config", "events", "req_msg", "rsp_msg", "wire", "wire.signature", "wire.crypto"},

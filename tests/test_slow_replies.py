@@ -12,7 +12,8 @@ import pytest
 from waiting import until
 
 from wx_mp_svr import Article, EmptyRspMsg, ImageRspMsg, TextRspMsg, WxMpServer
-from wx_mp_svr.delivery.house import Ages, Breaker
+from wx_mp_svr.delivery.house import Breaker
+from wx_mp_svr.delivery.which_try import Ages
 from wx_mp_svr.handling.drive import QUICK_SECONDS
 from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.testing import FAULT_NOTICE

@@ -9,7 +9,7 @@ import logging
 import time
 from typing import NamedTuple
 
-from .delivery.tries import Tries
+from .delivery.arrivals import Arrivals
 from .errors import ClockSkew, Refused, TooLarge
 from .messages import read_msg
 from .wire import HELLO, xmlio
@@ -48,14 +48,14 @@ class Exchange:
 
     Args:
         envelope: Opens pushes and seals replies.
-        tries: Runs handlers, once per push.
+        arrivals: Runs handlers, once per push.
         window: How far a timestamp may be from our clock, in seconds; 0 for any.
         max_body: The size limit in bytes.
     """
 
-    def __init__(self, envelope: Envelope, tries: Tries, *, window: int, max_body: int) -> None:
+    def __init__(self, envelope: Envelope, arrivals: Arrivals, *, window: int, max_body: int) -> None:
         self._envelope = envelope
-        self._tries = tries
+        self._arrivals = arrivals
         self._window = window
         self._max_body = max_body
         self._refusals = RefusalLog()
@@ -124,7 +124,7 @@ class Exchange:
             )
             return ACK
         # claim, handler, reply
-        outcome = self._tries.answer(req, letter.xml, timestamp=int(params.timestamp), threaded=threaded)
+        outcome = self._arrivals.answer(req, letter.xml, timestamp=int(params.timestamp), threaded=threaded)
         if log.isEnabledFor(logging.DEBUG):
             kind, took = type(req).__name__, (time.monotonic() - begun) * 1000
             log.debug("push kind=%s outcome=%s try=%d ms=%.0f", kind, outcome.how, outcome.number, took)

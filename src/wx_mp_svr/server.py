@@ -15,12 +15,12 @@ from flask import Flask, Response, request
 
 from . import complaints, config
 from .clock import REAL, Clock, FastClock
+from .delivery.arrivals import Arrivals
 from .delivery.ledger import Ledger
 from .delivery.links import Links
 from .delivery.rules import Times
 from .delivery.runs import Job, Runs
 from .delivery.texts import Texts
-from .delivery.tries import Tries
 from .errors import ConfigError
 from .exchange import FORBIDDEN, TEXT, Answer, Exchange
 from .front import HEADERS, in_front_of, is_from_here, read_body
@@ -237,14 +237,14 @@ class WxMpServer(Hooks):
             clock=clock,
         )
         self.runner = self._runner
-        self._tries = Tries(
+        self._arrivals = Arrivals(
             settings, self._guarded, ledger, texts, links, self._runs, times=times, clock=clock, fresh=clock is REAL
         )
         if isinstance(self._guarded, GuardedStore):
             self._guarded.at_turn(self._runs.claim_again)
-            self._guarded.at_turn(self._tries.turned)
+            self._guarded.at_turn(self._arrivals.turned)
         self._exchange = Exchange(
-            _envelope_of(settings), self._tries, window=settings.window, max_body=settings.max_body
+            _envelope_of(settings), self._arrivals, window=settings.window, max_body=settings.max_body
         )
 
     def _note_failure(self, req: ReqMsg, exc: BaseException) -> None:
@@ -366,7 +366,7 @@ class WxMpServer(Hooks):
         """
         self._mounted()
         store = {"store": type(self._store).__name__, "store_down": int(is_down(self._guarded))}
-        return {**self._tries.stats(), **self._runs.stats(), **store}
+        return {**self._arrivals.stats(), **self._runs.stats(), **store}
 
     def test_client(
         self, *, time_scale: float | None = None, raise_errors: bool = True, **settings: Any

@@ -203,7 +203,7 @@ def test_others_get_a_look_at_what_grows_when_the_last_try_is_near(desk):
     desk.clock.sleep(9)
     assert answer.piece("再来。")
     answer.flush()
-    assert desk.elsewhere.part(answer.push, 1) == "开头。再来。"
+    assert desk.elsewhere.look(answer.push, 1).part == "开头。再来。"
 
 
 def test_who_waits_for_a_page_is_told_when_it_is_there_and_when_it_never_will(desk):

@@ -54,7 +54,7 @@ def dead(_):
 
 def test_of_two_copies_of_a_push_one_claims_it(ledger, store):
     assert [ledger.claim(PUSH, 1, "a"), another(store).claim(PUSH, 1, "b")] == [True, False]
-    assert ledger.look(PUSH, 1) == Standing(None, Claim(1, "a"))
+    assert ledger.look(PUSH, 1) == Standing(None, Claim(1, "a"), "", None)
 
 
 def test_the_latest_run_is_the_one_that_counts(ledger):
@@ -64,7 +64,7 @@ def test_the_latest_run_is_the_one_that_counts(ledger):
 
 
 def test_a_push_that_nobody_has_claimed_has_no_run(ledger):
-    assert ledger.look(PUSH, 1) == Standing(None, Claim())
+    assert ledger.look(PUSH, 1) == Standing(None, Claim(), "", None)
 
 
 def test_a_queued_run_belongs_to_the_worker_that_starts_it_first(ledger):
@@ -170,13 +170,13 @@ def test_b138_what_another_program_wrote_counts_as_missing(ledger, store, nonsen
         store.set(f"2:{PUSH}:{name}", nonsense if nonsense != 5 else "5", 60)
     assert ledger.page(PUSH, 1) is None
     assert ledger.promised(PUSH) is None
-    assert ledger.part(PUSH, 1) == ""
+    assert ledger.look(PUSH, 1).part == ""
     assert isinstance(ledger.number_of(PUSH, USER), int)
 
 
 def test_a_part_is_that_of_its_page(ledger):
     ledger.write_part(PUSH, 2, "half")
-    assert [ledger.part(PUSH, page) for page in (1, 2, 3)] == ["", "half", ""]
+    assert [ledger.look(PUSH, page).part for page in (1, 2, 3)] == ["", "half", ""]
 
 
 # -- promises --------------------------------------------------------------------------------------------------------
@@ -240,9 +240,9 @@ def test_an_offer_of_another_process_is_found_within_a_second(ledger, store, han
 
 
 def test_what_one_process_knows_of_the_house_others_find(ledger, store):
-    assert ledger.house() == (None, None)
+    assert ledger.around() == (None, None)
     ledger.turned(12.5)
     ledger.tell_normal(0.25)
-    assert another(store).house() == (12.5, 0.25)
+    assert another(store).around() == (12.5, 0.25)
     store.set("2:turned", "yesterday", 60)
-    assert another(store).house() == (None, 0.25)
+    assert another(store).around() == (None, 0.25)

@@ -41,7 +41,7 @@ def test_a_try_that_ends_does_not_write_over_the_claim_of_the_queues_worker(tmp_
     slow = wechat.send_text("x")
     assert slow.links
     push = push_key(read_msg(xmlio.load(slow.xml.encode())), b"")
-    assert web._tries._ledger.look(push, 1).claim.owner == worker._runs.alive.process
+    assert web._arrivals._ledger.look(push, 1).claim.owner == worker._runs.alive.process
     while slow.links:
         slow = wechat.tap(slow)
     assert slow.content == "doch"

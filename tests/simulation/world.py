@@ -6,12 +6,12 @@ from typing import Any
 from baton import EPOCH, BatonClock, BatonSpare, FailingStore, Stage, nothing
 
 from wx_mp_svr.config import Settings
+from wx_mp_svr.delivery.arrivals import Arrivals
 from wx_mp_svr.delivery.ledger import Ledger
 from wx_mp_svr.delivery.links import Links
 from wx_mp_svr.delivery.rules import Times
 from wx_mp_svr.delivery.runs import Runs
 from wx_mp_svr.delivery.texts import Texts
-from wx_mp_svr.delivery.tries import Tries
 from wx_mp_svr.handling.handlers import Handlers
 from wx_mp_svr.messages import read_msg
 from wx_mp_svr.store.guarded import GuardedStore
@@ -77,7 +77,7 @@ class Process:
         store.at_turn(self.runs.claim_again)
         self.runs.alive._file = 0
         world.locks.clocks[self.runs.alive.process] = self.clock
-        self.tries = Tries(
+        self.arrivals = Arrivals(
             settings,
             store,
             ledger,
@@ -88,7 +88,7 @@ class Process:
             clock=self.clock,
             fresh=world.stage.time > 0,
         )
-        store.at_turn(self.tries.turned)
+        store.at_turn(self.arrivals.turned)
 
 
 class World:
@@ -256,7 +256,7 @@ class World:
             self.lines.append(line)
 
             def serve(line: dict[str, Any] = line, process: Process = process) -> None:
-                outcome = process.tries.answer(read_msg(fields), b"", timestamp=timestamp)
+                outcome = process.arrivals.answer(read_msg(fields), b"", timestamp=timestamp)
                 line["xml"] = outcome.xml
                 line["how"] = outcome.how
                 line["over"].set()
@@ -287,7 +287,7 @@ class World:
             if len(again) > bool(self.forgot) and not self.deaths:  # what was claimed in that second may run later
                 self.violations.append(f"{words!r} ran {len(runs)} times, and nobody died")
         for process in self.processes:
-            if process.tries._house._held or process.tries._house._short:
+            if process.arrivals._house._held or process.arrivals._house._short:
                 self.violations.append(f"{process.name} still holds places")
 
     def _may_differ(self, words: str) -> bool:

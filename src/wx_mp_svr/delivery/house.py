@@ -1,4 +1,4 @@
-"""What is known of the house beyond one try: who waits, how many tries have failed, how old pushes are when they come.
+"""What is known of the house beyond one try: who waits, and how many tries have failed.
 
 Numbers in, a judgement out; time is an argument. Knows nothing of pushes, answers or stores.
 """
@@ -6,8 +6,8 @@ Numbers in, a judgement out; time is an argument. Knows nothing of pushes, answe
 import logging
 import threading
 from collections import deque
-from typing import NamedTuple
 
+from ..forking import ForkAware
 from .rules import Patience
 
 log = logging.getLogger("wx_mp_svr")
@@ -18,7 +18,7 @@ LATE_REST_SECONDS = 10.0  # for so long
 TELL_SECONDS = 60.0
 
 
-class House:
+class House(ForkAware):
     """Counts who waits in the requests' threads of this process, for one account.
 
     Args:
@@ -27,6 +27,10 @@ class House:
 
     def __init__(self, max_held: int) -> None:
         self._max_held = max_held
+        self.watch_forks()
+
+    def begin(self) -> None:
+        """Set up what does not survive a fork."""
         self._lock = threading.Lock()
         self._held = 0
         self._short = 0
@@ -72,83 +76,6 @@ class House:
     def stats(self) -> dict[str, int]:
         """Return how many tries wait, and how many were not kept because the house was full."""
         return {"held": self._held, "full": self._turned_away}
-
-
-class Age(NamedTuple):
-    """What the age of a request tells.
-
-    Attributes:
-        number: Which of WeChat's tries it is, from 1.
-        backlog: Seconds that it has waited before it came to us.
-    """
-
-    number: int
-    backlog: float
-
-
-class Ages:
-    """Tells from its age which try a request is, for when the count was lost.
-
-    A server's clock that is off must not make every try the last: ages are taken against the youngest of the last five
-    pushes that came for the first time. Not against their median: of those, some may be retries whose first try was lost.
-
-    Attributes:
-        normal: The age of that youngest one, None as long as there was none.
-    """
-
-    PUSH_SECONDS = 5.0  # from one try of WeChat's to the next
-    GRAIN = 1.0  # timestamps are whole seconds
-    SURE = 3  # first tries that agree
-    IN_DOUBT = 3  # a link is better than a fault notice
-    LIMIT = 30.0  # older is a clock, or an old request, and no retry
-
-    def __init__(self) -> None:
-        self._first: deque[float] = deque(maxlen=5)
-        self._odd: deque[float] = deque(maxlen=5)
-        self.normal: float | None = None
-
-    def judge(self, age: float) -> Age:
-        """Judge a request.
-
-        Args:
-            age: Our clock minus the request's timestamp, in seconds.
-        """
-        relative = age - (self.normal or 0.0)
-        if len(self._first) < self.SURE and self.GRAIN <= relative < age < self.LIMIT:
-            relative = age  # what was learned may come from a retry whose first try was lost: believe the clock, too
-        if relative >= self.LIMIT:
-            return Age(1, 0.0)
-        if relative < -self.GRAIN:
-            # Younger than a first try can be: a clock was set, or what was learned came from a retry. Nothing can be told.
-            self.learn(age, 1)
-            return Age(self.IN_DOUBT, 0.0)
-        relative = max(0.0, relative)
-        number = 1 + int((relative + self.GRAIN) // self.PUSH_SECONDS)
-        return Age(number, max(0.0, relative - (number - 1) * self.PUSH_SECONDS - self.GRAIN))
-
-    def learn(self, age: float, number: int) -> None:
-        """Note the age of a push that came for the first time.
-
-        Args:
-            age: Our clock minus its timestamp.
-            number: What `judge` took it for. What looks like a retry whose first try was lost is believed to be a first try
-                only when five in a row look like that: then it is our clock that was set.
-        """
-        if number == 1 or age < (self.normal or 0.0):
-            self._first.append(age)
-            self._odd.clear()
-        else:
-            self._odd.append(age)
-            if len(self._odd) == self._odd.maxlen:
-                self._first.clear()
-                self._first.extend(self._odd)
-                self._odd.clear()
-        self.normal = min(self._first, default=None)
-
-    def begin(self, normal: float) -> None:
-        """Begin where another process was."""
-        if not self._first:
-            self.learn(normal, 1)
 
 
 class Breaker:

@@ -53,13 +53,6 @@ class Claim(NamedTuple):
     owner: str = ""
 
 
-class Standing(NamedTuple):
-    """What is known of a push, for one who waits for a page."""
-
-    page: Page | None
-    claim: Claim
-
-
 class Promise(NamedTuple):
     """An answer that a user may come for.
 
@@ -70,6 +63,22 @@ class Promise(NamedTuple):
 
     number: int
     message: Mapping[str, Any]
+
+
+class Standing(NamedTuple):
+    """What is known of a push, for one who waits for a page.
+
+    Attributes:
+        page: The page, None when it is not there.
+        claim: The latest run.
+        part: What the page holds so far, as its run has shown it; "" when it is not that far.
+        promise: What a link leads to, None when there is none.
+    """
+
+    page: Page | None
+    claim: Claim
+    part: str
+    promise: Promise | None
 
 
 class Ledger:
@@ -148,11 +157,17 @@ class Ledger:
             )
 
     def look(self, push: str, number: int) -> Standing:
-        """Return page *number* of a push, and its latest claim, from one moment."""
+        """Return all that is known of page *number* of a push, from one moment."""
+        page, part, promise = page_key(push, number), _part(push), _promise(push)
         runs = [_run(push, n) for n in range(1, MAX_RUNS + 1)]
-        found = self._store.get_many([page_key(push, number), *runs])
+        found = self._store.get_many([page, part, promise, *runs])
         claims = (Claim(n, str(found[run])) for n, run in enumerate(runs, 1) if run in found)
-        return Standing(_as_page(found.get(page_key(push, number))), max(claims, default=Claim()))
+        return Standing(
+            _as_page(found.get(page)),
+            max(claims, default=Claim()),
+            _as_part(found.get(part), number),
+            _as_promise(found.get(promise)),
+        )
 
     def count_try(self, push: str) -> int:
         """Count the copies of a push that came after the first."""
@@ -193,15 +208,7 @@ class Ledger:
 
     def write_part(self, push: str, number: int, text: str) -> None:
         """Show other processes what the unfinished page holds; their last try may have to send it."""
-        self._store.set(f"{SCHEMA}:{push}:part", {"page": number, "text": text}, self._keep_seconds)
-
-    def part(self, push: str, number: int) -> str:
-        """Return what the unfinished page *number* holds, "" when it is not that far."""
-        part = self._store.get(f"{SCHEMA}:{push}:part")
-        match part:
-            case {"page": page, "text": str(text)} if page == number:
-                return text
-        return ""
+        self._store.set(_part(push), {"page": number, "text": text}, self._keep_seconds)
 
     # -- promises ----------------------------------------------------------------------------------------------------
 
@@ -217,15 +224,12 @@ class Ledger:
             message: By WeChat's names; a tap may have to run it again.
         """
         number = self.number_of(push, user)
-        self._store.set(f"{SCHEMA}:{push}:promise", {"number": number, "message": dict(message)}, self._keep_answers)
+        self._store.set(_promise(push), {"number": number, "message": dict(message)}, self._keep_answers)
         return number
 
     def promised(self, push: str) -> Promise | None:
         """Return the promise of an answer, None when there is none."""
-        match self._store.get(f"{SCHEMA}:{push}:promise"):
-            case {"number": int(number), "message": dict(message)}:
-                return Promise(number, message)
-        return None
+        return _as_promise(self._store.get(_promise(push)))
 
     def number_of(self, push: str, user: str) -> int:
         """Return the user's number for the answer: one and the same, whichever process asks first.
@@ -298,7 +302,7 @@ class Ledger:
         self._store.delete(f"{SCHEMA}:{user}:ready")
         return self.take(user, number)
 
-    # -- the house ---------------------------------------------------------------------------------------------------
+    # -- which try it is ---------------------------------------------------------------------------------------------
 
     def turned(self, wall: float) -> None:
         """Note when a process began or died: tries that WeChat began before may have been lost."""
@@ -308,7 +312,7 @@ class Ledger:
         """Note the usual age of a first try, where a new process begins."""
         self._store.set(f"{SCHEMA}:normal", age, self._keep_answers)
 
-    def house(self) -> tuple[float | None, float | None]:
+    def around(self) -> tuple[float | None, float | None]:
         """Return when a process last began or died, and the usual age of a first try."""
         found = self._store.get_many([f"{SCHEMA}:turned", f"{SCHEMA}:normal"])
         turned, normal = (found.get(f"{SCHEMA}:{name}") for name in ("turned", "normal"))
@@ -327,6 +331,14 @@ def page_key(push: str, number: int) -> str:
     return f"{SCHEMA}:{push}:page:{number}"
 
 
+def _part(push: str) -> str:
+    return f"{SCHEMA}:{push}:part"
+
+
+def _promise(push: str) -> str:
+    return f"{SCHEMA}:{push}:promise"
+
+
 def _number(user: str, number: int) -> str:
     return f"{SCHEMA}:{user}:number:{number}"
 
@@ -336,6 +348,20 @@ def _as_page(record: Any) -> Page | None:
     match record:
         case [str(xml), int(chars), bool(more)]:
             return Page(xml, chars, more)
+    return None
+
+
+def _as_part(record: Any, number: int) -> str:
+    match record:
+        case {"page": page, "text": str(text)} if page == number:
+            return text
+    return ""
+
+
+def _as_promise(record: Any) -> Promise | None:
+    match record:
+        case {"number": int(number), "message": dict(message)}:
+            return Promise(number, message)
     return None
 
 

@@ -124,6 +124,12 @@ class Runs(ForkAware):
 
     # -- starting ----------------------------------------------------------------------------------------------------
 
+    def claim(self, push: str, number: int) -> bool:
+        """Claim run *number* of a push, in the queue's name where there is one; false when somebody else has it."""
+        self.alive.wake()  # before the claim: who finds one may look at once whether its process lives
+        owner = self.place_in_queue(push, number) if self.runner is not None else self.alive.process
+        return self._ledger.claim(push, number, owner)
+
     def start(
         self, push: str, req: ReqMsg, number: int, arrived: float, *, here: bool, promised: int | None = None
     ) -> Answer | None:
@@ -298,10 +304,6 @@ class Runs(ForkAware):
     def place_in_queue(self, push: str, number: int) -> str:
         """Return the name under which a queued run is claimed; until a worker takes it up, it counts as its process."""
         return f"{QUEUE}{push}-{number}"
-
-    def owner(self, push: str, number: int) -> str:
-        """Return in whose name this process claims a run: the queue's, where there is one."""
-        return self.place_in_queue(push, number) if self.runner is not None else self.alive.process
 
     def _enqueue(self, answer: Answer, runner: Callable[[Job], Any]) -> Answer | None:
         push, number = answer.push, answer.number
