@@ -17,7 +17,7 @@ from .values import dump, load
 log = logging.getLogger("wx_mp_svr")
 
 BUSY_SECONDS = 0.5
-LOOK_SECONDS = 1.0  # between two looks whether the file is still there
+LOOK_SECONDS = 0.1  # between two looks whether the file is still there
 SWEEP_EVERY = 500  # writes
 SWEEP_ITEMS = 2000  # looked at each time: four for each write, so that the table cannot outgrow the sweep
 
@@ -241,7 +241,7 @@ class _Connection(ForkAware):
                 raise StoreError(f"SQLite: {exc}") from exc
 
     def _is_gone(self) -> bool:
-        """Whether the file was deleted or replaced under us: others have begun a new one. Looked at once a second."""
+        """Whether the file was deleted or replaced under us: others have begun a new one. Looked at now and then."""
         now = time.monotonic()
         if now < self._look_at:
             return False
