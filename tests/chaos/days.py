@@ -30,6 +30,7 @@ class Day:
         seconds: How long it lasts.
         server: One of `machines.SERVERS`.
         machines: How many bots there are, behind one nginx; between them handlers may run twice.
+        queue: One of `machines.WORKERS`, if handlers run there.
         nginx: Whether the shipped rules of nginx stand in front.
         users: How many write; by default each push has a user of its own.
         faults: What goes wrong on the way, for each push in turn.
@@ -48,6 +49,7 @@ class Day:
     seconds: float = 10.0
     server: str = "shipped"
     machines: int = 1
+    queue: str = ""
     nginx: bool = False
     users: int = 0
     faults: Sequence[Faults] = (Faults(),)
@@ -158,6 +160,24 @@ RESTARTS = {
     ),
 }
 
+_JOBS = ("slow 0", "slow 2", "slow 4", "slow 8")
+QUEUES = {
+    f"{queue}-{name}": Day(
+        f"{queue}: {about}",
+        *("redis", strike, _JOBS),
+        pushes=40,
+        seconds=seconds,
+        queue=queue,
+        reruns=True,
+    )
+    for queue in ("celery", "rq", "huey")
+    for name, about, strike, seconds in (
+        ("killed", "one of two workers killed in the middle of its jobs", strikes.kill_queue_worker, 10.0),
+        ("away-20", "no worker for 20 s", strikes.no_queue_workers, 20.0),
+        ("away-90", "no worker for 90 s", strikes.no_queue_workers, 90.0),
+    )
+}
+
 _LATE = ("slow 0", "slow 8", "slow 12", "slow 20")
 WAYS = {
     "first-lost": Day("the first try never arrives", kinds=_LATE, faults=(_FIRST_LOST,)),
@@ -175,6 +195,14 @@ SOAK = {
     "soak": Day("15 minutes at 10 a second, everything mixed", kinds=MIXED, pushes=9000, span=900.0),
 }
 
-GROUPS = {"stores": STORES, "crowds": CROWDS, "pools": POOLS, "restarts": RESTARTS, "ways": WAYS, "soak": SOAK}
+GROUPS = {
+    "stores": STORES,
+    "crowds": CROWDS,
+    "pools": POOLS,
+    "restarts": RESTARTS,
+    "queues": QUEUES,
+    "ways": WAYS,
+    "soak": SOAK,
+}
 DAYS = {name: day for group in GROUPS.values() for name, day in group.items()}
 QUICK = ("redis-stop", "sqlite-locked")

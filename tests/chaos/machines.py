@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import servers
 
@@ -65,6 +66,41 @@ def stream(pieces, pause):
     for n in range(pieces):
         time.sleep(pause)
         yield {SENTENCE!r}.format(n)
+
+queue, broker = os.environ.get("CHAOS_QUEUE"), os.environ["WX_MP_STORE"]
+if queue == "huey":
+    from huey import RedisHuey
+
+    huey = RedisHuey(url=broker)
+
+    @huey.task()
+    def work(job):
+        server.run_job(job)
+
+    server.runner = work
+if queue == "celery":
+    from celery import Celery
+
+    celery = Celery("bot", broker=broker)
+    celery.conf.update(task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1)
+    celery.conf.broker_transport_options = {{"visibility_timeout": 120}}
+
+    @celery.task(ignore_result=True)
+    def work(job):
+        server.run_job(job)
+
+    server.runner = work.delay
+if queue == "rq":
+    from redis import Redis
+    from rq import Queue
+
+    REDIS_URL = broker  # for `rq worker --config bot`
+    jobs = Queue(connection=Redis.from_url(broker))
+
+    def work(job):
+        server.run_job(job)
+
+    server.runner = lambda job: jobs.enqueue(work, job)
 """
 
 # As systemd starts a service whose socket it keeps: the socket is file 3, and the process is told so.
@@ -86,6 +122,13 @@ SERVERS: dict[str, Sequence[str]] = {
     "waitress": ("-c", "from bot import server; server.run()"),
 }
 
+# Their workers, each taking several jobs at once; RQ's take one each.
+WORKERS: dict[str, Sequence[str]] = {
+    "huey": ("-m", "huey.bin.huey_consumer", "bot.huey", "-w", "4"),
+    "celery": ("-m", "celery", "-A", "bot", "worker", "--concurrency", "4"),
+    "rq": ("-m", "rq.cli", "worker-pool", "--config", "bot", "-n", "4"),
+}
+
 
 class Machine:
     """A bot on a machine of its own: only its processes see its runtime directory.
@@ -97,12 +140,15 @@ class Machine:
         folder: For its files; its bot.py lies in the folder above.
         server: One of `SERVERS`.
         settings: Beside the account's.
+        queue: One of `WORKERS`, if handlers run there.
     """
 
-    def __init__(self, folder: Path, server: str, settings: dict[str, str]) -> None:
+    def __init__(self, folder: Path, server: str, settings: dict[str, str], queue: str = "") -> None:
         self.folder = folder
         (folder / "runtime").mkdir(parents=True)
-        own = {"RUNTIME_DIRECTORY": str(folder / "runtime"), **settings}
+        own = {"RUNTIME_DIRECTORY": str(folder / "runtime"), "CHAOS_QUEUE": queue, **settings}
+        self._queue = queue
+        self.queue_workers: list[subprocess.Popen[bytes]] = []
         self.port = servers.free_port()
         self.url = f"http://127.0.0.1:{self.port}/wx_mp_cb"
         self._environment = servers.environment(folder, {**ACCOUNT, "WX_MP_PORT": str(self.port), **own})
@@ -117,6 +163,8 @@ class Machine:
         if first == "gunicorn":
             self._socket = socket.create_server(("127.0.0.1", self.port), backlog=4096)
         self.start()
+        for _ in range(2 if queue else 0):
+            self.start_queue_worker()
         servers.answering(self.url, self.process, folder)
 
     def start(self) -> None:
@@ -126,16 +174,26 @@ class Machine:
             command = [sys.executable, "-c", _WITH_SOCKET, *command]
             environment = {**environment, "LISTEN_FDS": "1"}
             files = (3,)
+        self.process = self._run(command, environment, pass_fds=files, preexec_fn=self._as_file_3 if files else None)
+
+    def start_queue_worker(self) -> None:
+        """Start one more worker of the task queue."""
+        self.queue_workers.append(self._run([sys.executable, *WORKERS[self._queue]], self._environment))
+
+    def kill_queue_worker(self) -> None:
+        """Kill the oldest worker of the task queue, with all its processes."""
+        _kill(self.queue_workers.pop(0))
+
+    def _run(self, command: Sequence[str], environment: dict[str, str], **more: Any) -> subprocess.Popen[bytes]:
         with (self.folder / "log.txt").open("ab") as log:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 env=environment,
                 cwd=self.folder.parent,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=files,
-                preexec_fn=self._as_file_3 if files else None,
+                **more,
             )
 
     def _as_file_3(self) -> None:
@@ -149,10 +207,8 @@ class Machine:
         return [int(child) for child in children.split()] or [pid]
 
     def kill(self) -> None:
-        """Kill all its processes at once."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        """Kill all processes that answer, at once."""
+        _kill(self.process)
 
     def reload(self) -> None:
         """What ExecReload does."""
@@ -168,5 +224,13 @@ class Machine:
     def close(self) -> None:
         """End it for good."""
         self.kill()
+        while self.queue_workers:
+            self.kill_queue_worker()
         if self._socket is not None:
             self._socket.close()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

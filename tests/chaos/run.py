@@ -31,7 +31,7 @@ from users import Seen, talk  # noqa: E402
 
 from wx_mp_svr.testing import FakeWeChat  # noqa: E402
 
-END_SECONDS = 120.0  # after the last push, when users have tapped long enough
+END_SECONDS = 240.0  # after the last push, when users have tapped long enough
 QUICK_SECONDS = 1.5  # of the 99th of 100 quick answers
 
 
@@ -49,7 +49,7 @@ def play(day: Day, folder: Path) -> Seen:
             settings = {"WX_MP_STORE": url, "CHAOS_RUNS": str(runs), **day.settings}
             if day.strike is slow:
                 settings |= {"LD_PRELOAD": _built(folder), "SLOW_DISK": str(stage.store.parent)}
-            machine = Machine(folder / f"machine{number}", day.server, settings)
+            machine = Machine(folder / f"machine{number}", day.server, settings, day.queue)
             stack.callback(machine.close)
             stage.machines.append(machine)
         url = _front(stage, stack) if day.nginx or day.machines == 2 else stage.machines[0].url
@@ -147,7 +147,8 @@ def row(name: str, day: Day, seen: Seen) -> tuple[str, bool]:
     text = f"| {name} | {told} | {twice} | {seen.slowest:.2f} | {seen.figures} |"
     lost = 0 if day.forgets else seen.expired + seen.lost + len(seen.wrong) + len(seen.unanswered)
     twice_here = seen.late_doubles if day.machines == 1 and not day.reruns else 0
-    return text, not (seen.notices or seen.busy or lost or twice_here or seen.slowest > QUICK_SECONDS)
+    too_slow = seen.slowest > QUICK_SECONDS and not day.queue  # whose workers may have been away
+    return text, not (seen.notices or seen.busy or lost or twice_here or too_slow)
 
 
 def main() -> None:

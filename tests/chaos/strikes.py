@@ -206,3 +206,25 @@ def kill_all(stage: Stage) -> Iterator[None]:
     stage.machines[0].kill()
     yield
     stage.machines[0].start()
+
+
+# -- task queues -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def kill_queue_worker(stage: Stage) -> Iterator[None]:
+    """Kill one of the two workers in the middle of its jobs."""
+    stage.machines[0].kill_queue_worker()
+    yield
+    stage.machines[0].start_queue_worker()
+
+
+@contextmanager
+def no_queue_workers(stage: Stage) -> Iterator[None]:
+    """Kill both; they are started again when the strike is over."""
+    machine = stage.machines[0]
+    while machine.queue_workers:
+        machine.kill_queue_worker()
+    yield
+    for _ in range(2):
+        machine.start_queue_worker()
