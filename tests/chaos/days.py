@@ -32,7 +32,7 @@ class Day:
         machines: How many bots there are, behind one nginx; between them handlers may run twice.
         queue: One of `machines.WORKERS`, if handlers run there.
         nginx: Whether the shipped rules of nginx stand in front.
-        users: How many write; by default each push has a user of its own.
+        of_one_user: How many of the first pushes come from one user, who may be told to be busy; the others have one each.
         faults: What goes wrong on the way, for each push in turn.
         forgets: Whether what only the store held is lost: then answers of before may be, too.
         reruns: Whether processes die, so that what they ran is run again.
@@ -51,7 +51,7 @@ class Day:
     machines: int = 1
     queue: str = ""
     nginx: bool = False
-    users: int = 0
+    of_one_user: int = 0
     faults: Sequence[Faults] = (Faults(),)
     forgets: bool = False
     reruns: bool = False
@@ -119,7 +119,11 @@ CROWDS = {
         "one process, 2,000 async streams of 30 s in 30 s", kinds=("tell 60 0.5",), pushes=2000, server="one"
     ),
     "one-user": Day(
-        "70 slow ones of one user, and another user's", kinds=("slow 12",) * 70, pushes=70, span=5.0, users=1
+        "70 slow ones of one user, and those of others",
+        kinds=(*("slow 12",) * 70, *("slow 1",) * 30),
+        pushes=100,
+        span=10.0,
+        of_one_user=70,
     ),
     "seized": Day(
         "a handler that keeps the interpreter for 17 s",

@@ -2,7 +2,7 @@
 
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from machines import SENTENCE
 
@@ -19,7 +19,7 @@ TOLD_SECONDS = 1.0  # in which processes may not know yet that the store is down
 class Seen:
     """What became of one experiment."""
 
-    notices: int = 0
+    notices: list[str] = field(default_factory=list)
     expired: int = 0
     lost: int = 0
     busy: int = 0
@@ -28,6 +28,10 @@ class Seen:
     doubles: list[float] = field(default_factory=list)  # of a second run, how long after the strike
     quick: list[float] = field(default_factory=list)
     figures: str = ""  # of the server, at the end
+
+    def __add__(self, other: "Seen") -> "Seen":
+        """Take together what two clients have seen."""
+        return Seen(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(Seen)})
 
     @property
     def late_doubles(self) -> int:
@@ -49,6 +53,13 @@ def plain(text: str) -> str:
     return re.sub(r"\s", "", text)
 
 
+def told(words: str, result: Result) -> str:
+    tries = (
+        f"{attempt.started:.1f}+{attempt.elapsed:.1f} {attempt.error or attempt.status}" for attempt in result.tries
+    )
+    return f"{words!r} got the fault notice: {'; '.join(tries)}"
+
+
 def count(wechat: FakeWeChat, words: str, openid: str, seen: Seen) -> None:
     """Write so many messages, one after the other; the bot counts them."""
     for number in range(1, int(words.split()[1]) + 1):
@@ -56,7 +67,8 @@ def count(wechat: FakeWeChat, words: str, openid: str, seen: Seen) -> None:
         while result.content.startswith(SLOW):
             time.sleep(0.5)
             result = wechat.tap(result.links[-1], openid=openid)
-        seen.notices += result.type == "fault"
+        if result.type == "fault":
+            seen.notices.append(told(words, result))
         if result.content.split("\n\n")[0] != str(number):  # behind it an earlier answer may be mentioned
             seen.wrong.append(f"message {number} of {openid} was answered {result.content[:60]!r}")
             return
@@ -74,7 +86,7 @@ def talk(wechat: FakeWeChat, words: str, openid: str, seen: Seen, until: float) 
         seen.quick.append(result.elapsed)
     while True:
         if result.type == "fault":
-            seen.notices += 1
+            seen.notices.append(told(words, result))
             return
         for text, name in ((EXPIRED, "expired"), (BUSY, "busy"), (LOST, "lost")):
             if text in result.content:
