@@ -630,9 +630,19 @@ def test_one_line_a_push_says_what_became_of_it_and_never_what_was_said(caplog):
 )
 def test_the_age_of_a_request_tells_which_try_it_is_whatever_the_clock(usual, ages, tries):
     known = Ages()
-    for age in usual:
-        known.learn(age, known.judge(age).number)
-    assert [known.judge(age).number for age in ages] == tries
+    for now, age in enumerate(usual):
+        known.learn(age, known.judge(age, now * 10.0).number, now * 10.0)
+    assert [known.judge(age, 1e6).number for age in ages] == tries
+
+
+def test_a_crowd_that_waits_for_its_threads_is_no_clock():
+    """Else their retries would be taken for first tries, and the last one for the one before."""
+    known = Ages()
+    known.learn(0.1, 1, 0.0)
+    for n in range(200):  # for 20 seconds they come two seconds late
+        known.learn(2.0, known.judge(2.0, n / 10).number, n / 10)
+    assert [known.judge(age, 20.0).number for age in (0.1, 5.1, 10.1)] == [1, 2, 3]
+    assert known.judge(7.0, 20.0) == (2, pytest.approx(0.9))
 
 
 # -- handlers --------------------------------------------------------------------------------------------------------

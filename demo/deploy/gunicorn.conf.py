@@ -12,7 +12,7 @@ bind = f"{os.environ.get('WX_MP_HOST', '127.0.0.1')}:{os.environ.get('WX_MP_PORT
 # 等待中的慢消息各占一个线程，线程很便宜。每个进程最多等 240 个（WX_MP_MAX_HELD），再留 16 个给快的消息。
 worker_class = "gthread"
 workers = 2  # 去重和答案在 SQLite 文件里，同一台机器的几个进程共用
-threads = 256
+threads = 512
 
 # 停止或重启时，先等已收到的请求（最多 5.2 秒），再等处理函数（WX_MP_GRACE，25 秒）；须大于两者之和。
 graceful_timeout = 35

@@ -33,6 +33,7 @@ class Ages:
 
     A server's clock that is off must not make every try the last: ages are taken against the youngest of the last five
     pushes that came for the first time. Not against their median: of those, some may be retries whose first try was lost.
+    What comes within six seconds counts as one: a crowd that waits for its threads is no clock.
 
     Attributes:
         normal: The age of that youngest one, None as long as there was none.
@@ -42,18 +43,21 @@ class Ages:
     GRAIN = 1.0  # timestamps are whole seconds
     SURE = 3  # first tries that agree
     IN_DOUBT = 3  # a link is better than a fault notice
+    SLOT_SECONDS = 6.0
     LIMIT = 30.0  # older is a clock, or an old request, and no retry
 
     def __init__(self) -> None:
         self._first: deque[float] = deque(maxlen=5)
         self._odd: deque[float] = deque(maxlen=5)
+        self._slot_ends = float("-inf")
         self.normal: float | None = None
 
-    def judge(self, age: float) -> Age:
+    def judge(self, age: float, now: float) -> Age:
         """Judge a request.
 
         Args:
             age: Our clock minus the request's timestamp, in seconds.
+            now: By the clock.
         """
         relative = age - (self.normal or 0.0)
         if len(self._first) < self.SURE and self.GRAIN <= relative < age < self.LIMIT:
@@ -62,23 +66,28 @@ class Ages:
             return Age(1, 0.0)
         if relative < -self.GRAIN:
             # Younger than a first try can be: a clock was set, or what was learned came from a retry. Nothing can be told.
-            self.learn(age, 1)
+            self.learn(age, 1, now)
             return Age(self.IN_DOUBT, 0.0)
         relative = max(0.0, relative)
         number = 1 + int((relative + self.GRAIN) // self.PUSH_SECONDS)
         return Age(number, max(0.0, relative - (number - 1) * self.PUSH_SECONDS - self.GRAIN))
 
-    def learn(self, age: float, number: int) -> None:
+    def learn(self, age: float, number: int, now: float) -> None:
         """Note the age of a push that came for the first time.
 
         Args:
             age: Our clock minus its timestamp.
             number: What `judge` took it for. What looks like a retry whose first try was lost is believed to be a first try
                 only when five in a row look like that: then it is our clock that was set.
+            now: By the clock.
         """
         if number == 1 or age < (self.normal or 0.0):
-            self._first.append(age)
             self._odd.clear()
+            if now < self._slot_ends:
+                age = min(age, self._first.pop())
+            else:
+                self._slot_ends = now + self.SLOT_SECONDS
+            self._first.append(age)
         else:
             self._odd.append(age)
             if len(self._odd) == self._odd.maxlen:
@@ -87,10 +96,10 @@ class Ages:
                 self._odd.clear()
         self.normal = min(self._first, default=None)
 
-    def begin(self, normal: float) -> None:
+    def begin(self, normal: float, now: float) -> None:
         """Begin where another process was."""
         if not self._first:
-            self.learn(normal, 1)
+            self.learn(normal, 1, now)
 
 
 class WhichTry(ForkAware):
@@ -127,13 +136,13 @@ class WhichTry(ForkAware):
         now = self._clock.now()
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
-            self._look_around()
-        return self._after_turn(self._ages.judge(self._clock.wall() - timestamp), timestamp)
+            self._look_around(now)
+        return self._after_turn(self._ages.judge(self._clock.wall() - timestamp, now), timestamp)
 
     def first(self, push: str, age: Age, timestamp: int) -> Age:
         """Judge the request by which a push came to us for the first time, and learn from its age."""
         now = self._clock.now()
-        self._ages.learn(self._clock.wall() - timestamp, age.number)
+        self._ages.learn(self._clock.wall() - timestamp, age.number, now)
         if now >= self._tell_normal_at and self._ages.normal is not None:
             self._tell_normal_at = now + NORMAL_SECONDS
             self._ledger.tell_normal(self._ages.normal)
@@ -183,7 +192,7 @@ class WhichTry(ForkAware):
         self.turned()
         self._ledger.turned(self._turned)
 
-    def _look_around(self) -> None:
+    def _look_around(self, now: float) -> None:
         if not self._told_turn:
             self._told_turn = True
             self._ledger.turned(self._turned)
@@ -191,4 +200,4 @@ class WhichTry(ForkAware):
         if turned is not None and self._fresh:
             self._turned = max(self._turned, turned)
         if normal is not None:
-            self._ages.begin(normal)
+            self._ages.begin(normal, now)
