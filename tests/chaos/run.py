@@ -29,7 +29,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent / "src")]
 import servers  # noqa: E402
 from days import DAYS, GROUPS, QUICK, Day  # noqa: E402
 from machines import ACCOUNT, BOT, ROOT, Machine  # noqa: E402
-from strikes import Stage, Wire, full, slow  # noqa: E402
+from strikes import Stage, Wire, full, nothing, slow  # noqa: E402
 from users import Seen, talk  # noqa: E402
 
 from wx_mp_svr.testing import FakeWeChat  # noqa: E402
@@ -60,7 +60,8 @@ def play(day: Day, folder: Path) -> Seen:
         begun, struck_at = time.monotonic() + 1.0, time.time() + 1.0 + day.after
         fork = multiprocessing.get_context("fork")
         with ProcessPoolExecutor(CLIENTS, fork) as clients:
-            parts = [clients.submit(users_of, day, url, part, begun) for part in range(CLIENTS)]
+            theirs = replace(day, strike=nothing)  # a strike is no concern of users, and cannot be pickled
+            parts = [clients.submit(users_of, theirs, url, part, begun) for part in range(CLIENTS)]
             with _struck(day, stage, begun):
                 seen = sum((part.result() for part in parts), Seen())
         seen.doubles = _doubles(runs, struck_at)

@@ -130,6 +130,14 @@ def test_what_was_promised_on_a_machine_that_could_not_reach_the_store_has_not_e
     assert "过期" in elsewhere.tap(link).content
 
 
+def test_beyond_the_last_page_there_is_the_end(wechat):
+    """Two machines that could not see each other may have cut an answer at different places."""
+    link = wechat.send_text("x").links[0]
+    wechat.sleep(60)
+    assert wechat.send_text(f"{link.words}-4").content == "（全文完）"
+    assert "过期" in wechat.send_text(f"{link.words}-5").content
+
+
 def test_a_store_that_has_forgotten_what_is_at_work_is_said(wechat, store, caplog):
     """Emptied, or started again without its data."""
     wechat.send_text("x")

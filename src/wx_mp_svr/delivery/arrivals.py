@@ -114,8 +114,11 @@ class Arrivals:
         if asked is None:
             return Outcome(self._texts.say(req, self._settings.expired_text), "expired", age.number)
         page = self._ledger.page(asked, tap.page)
+        before = self._ledger.page(asked, tap.page - 1) if page is None and tap.page > 1 else None
         if page is not None:
             outcome = Outcome(page.xml, "fetched", age.number)
+        elif before is not None and not before.more:  # another machine has cut it otherwise, and came to its end
+            outcome = Outcome(self._texts.say(req, self._settings.end_text), "fetched", age.number)
         else:
             age = self._which_try.again(push, age, timestamp, before=0)
             outcome = self._tries.go(Try(req, push, asked, tap.page, age, arrived, threaded, promised=tap.number))
@@ -128,8 +131,8 @@ class Arrivals:
         asked = self._ledger.find(user, tap.number)
         if asked is None or not tap.fits(asked):
             return None
-        before = self._ledger.page(asked, tap.page - 1) if tap.page > 1 else None
-        return asked if tap.page == 1 or (before and before.more) else None
+        near = (self._ledger.page(asked, page) for page in (tap.page - 1, tap.page))
+        return asked if tap.page == 1 or any(near) else None
 
     def _find_in_time(self, user: str, tap: Tap, arrived: float) -> str | None:
         """Look again while the store is down: what cannot be found now has not expired."""
