@@ -642,7 +642,19 @@ def test_a_crowd_that_waits_for_its_threads_is_no_clock():
     for n in range(200):  # for 20 seconds they come two seconds late
         known.learn(2.0, known.judge(2.0, n / 10).number, n / 10)
     assert [known.judge(age, 20.0).number for age in (0.1, 5.1, 10.1)] == [1, 2, 3]
-    assert known.judge(7.0, 20.0) == (2, pytest.approx(0.9))
+    assert known.judge(7.0, 20.0) == (2, pytest.approx(1.9))
+
+
+def test_when_all_first_tries_are_lost_for_a_while_the_clock_is_still_believed():
+    """What comes 5 s after its timestamp is a second try, or a clock that was set by 5 s: half a minute tells."""
+    known = Ages()
+    known.learn(0.1, 1, 0.0)
+    for n in range(200):  # for 20 seconds
+        known.learn(5.2, known.judge(5.2, 1.0 + n / 10).number, 1.0 + n / 10)
+    assert [known.judge(age, 21.0).number for age in (5.2, 10.2)] == [2, 3]
+    for n in range(100):
+        known.learn(5.2, known.judge(5.2, 21.0 + n / 10).number, 21.0 + n / 10)
+    assert [known.judge(age, 31.0).number for age in (5.2, 10.2)] == [1, 2]
 
 
 # -- handlers --------------------------------------------------------------------------------------------------------

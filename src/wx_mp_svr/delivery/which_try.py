@@ -21,7 +21,7 @@ class Age(NamedTuple):
 
     Attributes:
         number: Which of WeChat's tries it is, from 1.
-        backlog: Seconds that it has waited before it came to us.
+        backlog: Seconds that it has waited before it came to us, at most; 0 when perhaps not at all.
     """
 
     number: int
@@ -49,7 +49,7 @@ class Ages:
     def __init__(self) -> None:
         self._first: deque[float] = deque(maxlen=5)
         self._odd: deque[float] = deque(maxlen=5)
-        self._slot_ends = float("-inf")
+        self._slot_ends = self._odd_after = float("-inf")
         self.normal: float | None = None
 
     def judge(self, age: float, now: float) -> Age:
@@ -70,7 +70,8 @@ class Ages:
             return Age(self.IN_DOUBT, 0.0)
         relative = max(0.0, relative)
         number = 1 + int((relative + self.GRAIN) // self.PUSH_SECONDS)
-        return Age(number, max(0.0, relative - (number - 1) * self.PUSH_SECONDS - self.GRAIN))
+        late = relative - (number - 1) * self.PUSH_SECONDS
+        return Age(number, late if late > self.GRAIN else 0.0)
 
     def learn(self, age: float, number: int, now: float) -> None:
         """Note the age of a push that came for the first time.
@@ -78,7 +79,8 @@ class Ages:
         Args:
             age: Our clock minus its timestamp.
             number: What `judge` took it for. What looks like a retry whose first try was lost is believed to be a first try
-                only when five in a row look like that: then it is our clock that was set.
+                only when five in a row look like that: then it is our clock that was set. Where it could be both, for half
+                a minute: a network may lose all first tries for a while.
             now: By the clock.
         """
         if number == 1 or age < (self.normal or 0.0):
@@ -88,13 +90,18 @@ class Ages:
             else:
                 self._slot_ends = now + self.SLOT_SECONDS
             self._first.append(age)
-        else:
+        elif now >= self._odd_after:
             self._odd.append(age)
+            if self._looks_like_retry(age):
+                self._odd_after = now + self.SLOT_SECONDS
             if len(self._odd) == self._odd.maxlen:
                 self._first.clear()
                 self._first.extend(self._odd)
                 self._odd.clear()
         self.normal = min(self._first, default=None)
+
+    def _looks_like_retry(self, age: float) -> bool:
+        return (age - (self.normal or 0.0) + self.GRAIN) % self.PUSH_SECONDS <= 2 * self.GRAIN
 
     def begin(self, normal: float, now: float) -> None:
         """Begin where another process was."""
