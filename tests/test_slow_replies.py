@@ -12,7 +12,8 @@ import pytest
 from waiting import until
 
 from wx_mp_svr import Article, EmptyRspMsg, ImageRspMsg, TextRspMsg, WxMpServer
-from wx_mp_svr.delivery.house import Breaker
+from wx_mp_svr.delivery.house import Breaker, House
+from wx_mp_svr.delivery.rules import Patience
 from wx_mp_svr.delivery.which_try import Ages
 from wx_mp_svr.handling.drive import QUICK_SECONDS
 from wx_mp_svr.store.memory import MemoryStore
@@ -610,6 +611,16 @@ def test_one_line_a_push_says_what_became_of_it_and_never_what_was_said(caplog):
         "push kind=TextReqMsg outcome=reply try=2",
     ]
     assert "过了" not in caplog.text
+
+
+def test_a_full_house_takes_a_few_for_a_short_look_but_nobody_while_tries_arrive_late():
+    """Of a server with one thread each look would be taken from all others."""
+    house = House(1)
+    assert [house.enter(0.0) for _ in range(10)] == [Patience.FULL, *[Patience.SHORT] * 8, Patience.NONE]
+    for patience in (Patience.FULL, *[Patience.SHORT] * 8):
+        house.leave(patience)
+    house.arrived_late(2.1, 100.0)
+    assert (house.enter(109.9), house.enter(110.0)) == (Patience.NONE, Patience.FULL)
 
 
 # -- which try it is -------------------------------------------------------------------------------------------------

@@ -45,14 +45,16 @@ class House(ForkAware):
             How long the try may be kept: FULL, SHORT or NONE.
         """
         with self._lock:
-            if self._held < self._max_held and now >= self._late_until:
+            late = now < self._late_until
+            if self._held < self._max_held and not late:
                 self._held += 1
                 return Patience.FULL
             self._turned_away += 1
             tell = now > self._tell_after
             if tell:
                 self._tell_after = now + TELL_SECONDS
-            patience = Patience.SHORT if self._short < SHORT_LOOKS else Patience.NONE
+            # Not while tries arrive late: there may be one thread in all.
+            patience = Patience.SHORT if self._short < SHORT_LOOKS and not late else Patience.NONE
             self._short += patience is Patience.SHORT
         if tell:
             log.warning(
