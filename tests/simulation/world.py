@@ -25,6 +25,7 @@ SENTENCE = "这是第{}句，不长也不短，说给微信那边的人听。"
 ACCOUNT = "gh_1"
 TOLD_SECONDS = 1.0
 LOST = "刚才的消息没有处理完"
+BUSY = "现在有点忙，请稍后再发一次。"
 
 
 class Locks:
@@ -125,6 +126,8 @@ class World:
         self.max_jobs = dice.choice([2, 64])
         self.runs: dict[str, list[float]] = {}  # by what was said, when the handler ran
         self.claims: dict[str, list[float]] = {}  # by what was said, when somebody claimed it: it may run later
+        self.counts: dict[str, int] = {}  # by user, how often the handler has counted in the session
+        self.counted: dict[str, list[int]] = {}  # and what the user was told
         self.deaths = 0
         self.notices = 0
         self.violations: list[str] = []
@@ -134,6 +137,7 @@ class World:
         self.processes = [Process(self, f"P{n}") for n in (1, 2)]
         self.deadly = dice.random() < 0.4
         self.faulty = dice.random() < 0.5
+        self.one_user = dice.random() < 0.2  # who writes from all the places at once
 
     def fault_of(self, process: Process) -> str:
         """What is wrong with the store, as this process sees it."""
@@ -148,6 +152,8 @@ class World:
         kind, _, rest = words.partition(" ")
         if kind == "stream":
             return self._stream(process, *rest.split()[:2])
+        if kind == "count":
+            return self._count(process, req, float(rest.split()[0]))
         process.clock.sleep(float(rest.split()[0]))
         return whole(words)
 
@@ -155,6 +161,13 @@ class World:
         for n in range(int(pieces)):
             process.clock.sleep(float(pause))
             yield SENTENCE.format(n)
+
+    def _count(self, process: Process, req: Any, seconds: float) -> str:
+        self.counts[req.openid] = self.counts.get(req.openid, 0) + 1
+        number = req.session.get("n", 0) + 1
+        process.clock.sleep(seconds)
+        req.session["n"] = number
+        return f"{number}"
 
     # -- WeChat and its users ----------------------------------------------------------------------------------------
 
@@ -224,11 +237,16 @@ class World:
             kind = dice.choice(
                 [f"slow {seconds}", f"stream {dice.choice([3, 40, 90])} {dice.choice([0.01, 0.3, 1.1])}"]
             )
+            if dice.random() < 0.3:
+                kind = f"count {min(seconds, 2.0)}"
             words = f"{kind} u{number}m{message}"
-            openid = f"o{number}"
+            openid = "o" if self.one_user else f"o{number}"
             shown = self._push(openid, words, "", 1000 + 10 * number + message)
             read = self._read_all(openid, shown)
             if read is None:
+                continue
+            if kind.startswith("count"):
+                self._hear_number(openid, words, read)
                 continue
             expected = whole(words)
             # Of an answer of which a page is out the handler is not run again: what there is, and that the rest is lost.
@@ -236,6 +254,14 @@ class World:
             cut_short = bool(lost) and self.deaths > 0 and _plain(expected).startswith(_plain(before))
             if _plain(read) != _plain(expected) and not cut_short and not self._may_differ(words):
                 self.violations.append(f"{words!r} was answered {_differs(read, expected)}")
+
+    def _hear_number(self, openid: str, words: str, read: str) -> None:
+        if _plain(read) == BUSY:  # the store was down for longer than a session waits
+            self.counts[openid] -= 1
+        elif read.isdigit():
+            self.counted.setdefault(openid, []).append(int(read))
+        elif not self._may_differ(words) and not (self.deaths and LOST in read):
+            self.violations.append(f"{words!r} was answered {read!r}")
 
     def _read_all(self, openid: str, shown: str | None) -> str | None:
         """Tap until there is nothing more to tap; None when the user has seen the fault notice."""
@@ -304,6 +330,11 @@ class World:
             again = [time for time in self.claims.get(words, [])[1:] if not self._just_lost(time)]
             if len(runs) > 1 and len(again) > bool(self.forgot) and not self.deaths:
                 self.violations.append(f"{words!r} ran {len(runs)} times, and nobody died")
+        twice = any(words.startswith("count") and len(runs) > 1 for words, runs in self.runs.items())
+        if not (self.deaths or self.forgot or twice):
+            for openid, numbers in self.counted.items():
+                if len(set(numbers)) < len(numbers) or max(numbers) > self.counts[openid]:
+                    self.violations.append(f"{openid} counted {numbers} of {self.counts[openid]}")
         for process in self.processes:
             if process.arrivals._house._held or process.arrivals._house._short:
                 self.violations.append(f"{process.name} still holds places")

@@ -59,9 +59,13 @@ class Ages:
             age: Our clock minus the request's timestamp, in seconds.
             now: By the clock.
         """
-        relative = age - (self.normal or 0.0)
-        if len(self._first) < self.SURE and self.GRAIN <= relative < age < self.LIMIT:
-            relative = age  # what was learned may come from a retry whose first try was lost: believe the clock, too
+        normal = self.normal or 0.0
+        relative = age - normal
+        if len(self._first) < self.SURE:  # what was learned may come from a retry whose first try was lost
+            if self.GRAIN <= relative < age < self.LIMIT:
+                relative = age  # believe the clock, too
+            if normal < -self.GRAIN <= relative:  # it cannot be believed
+                return Age(self.IN_DOUBT, 0.0)
         if relative >= self.LIMIT:
             return Age(1, 0.0)
         if relative < -self.GRAIN:
@@ -83,7 +87,9 @@ class Ages:
                 a minute: a network may lose all first tries for a while.
             now: By the clock.
         """
-        if number == 1 or age < (self.normal or 0.0):
+        normal = self.normal or 0.0
+        in_doubt = normal < -self.GRAIN and age - normal < self.PUSH_SECONDS - self.GRAIN
+        if number == 1 or age < normal or in_doubt:
             self._odd.clear()
             if now < self._slot_ends:
                 age = min(age, self._first.pop())
