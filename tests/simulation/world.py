@@ -102,7 +102,7 @@ class Process:
             return won
 
         def noting_start(push: str, req: Any, *args: Any, **more: Any) -> Any:
-            world.claims.setdefault(req.content, []).append(claimed[push])
+            world.claims.setdefault(req.content, []).append(claimed.get(push, world.stage.time))
             return start(push, req, *args, **more)
 
         runs: Any = self.runs
@@ -328,8 +328,8 @@ class World:
     def _check(self) -> None:
         for words, runs in self.runs.items():
             again = [time for time in self.claims.get(words, [])[1:] if not self._just_lost(time)]
-            if len(runs) > 1 and len(again) > bool(self.forgot) and not self.deaths:
-                self.violations.append(f"{words!r} ran {len(runs)} times, and nobody died")
+            if len(runs) > 1 and len(again) > bool(self.forgot) + self.deaths:
+                self.violations.append(f"{words!r} ran {len(runs)} times, and {self.deaths} died")
         twice = any(words.startswith("count") and len(runs) > 1 for words, runs in self.runs.items())
         if not (self.deaths or self.forgot or twice):
             for openid, numbers in self.counted.items():
