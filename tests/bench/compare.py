@@ -1,7 +1,8 @@
 """What a message costs, beside an empty Flask view, wechatpy and WeRoBot: ``python tests/bench/compare.py`` (see --help).
 
-Part "cost": CPU time in one process, as ratios to an empty Flask POST view. Part "body": cost over the body's size, and
-hostile bodies. Part "start": import and idle memory. Part "gunicorn": throughput, latency and the server's CPU under load.
+Part "cost": CPU time in one process on one core, as ratios to an empty Flask POST view. Part "body": cost over the body's
+size, and hostile bodies. Part "start": import and idle memory. Part "gunicorn": throughput, latency and the server's CPU
+under load.
 
 Not a test, nothing asserts, except that every candidate has to answer correctly. What misses its goal by more than 5 % is
 marked with a "!".
@@ -16,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent / "src")]
 
-NEEDED = {"wechatpy": "wechatpy", "cryptography": "cryptography", "werobot": "werobot", "redis": "redis"}
+NEEDED = {name: name for name in ("wechatpy", "cryptography", "werobot", "redis", "gunicorn")}
 
 
 def main() -> None:
