@@ -8,12 +8,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 
-from . import complaints, config
+from . import complaints, config, host
 from .clock import REAL, Clock, FastClock
 from .delivery.ledger import Ledger
 from .delivery.links import Links
@@ -23,7 +24,7 @@ from .delivery.texts import Texts
 from .delivery.tries import Tries
 from .errors import ConfigError
 from .exchange import FORBIDDEN, TEXT, Answer, Exchange
-from .front import HEADERS, in_front_of, is_from_here, read_body
+from .front import FAILURE, HEADERS, Front, is_from_here, read_body
 from .handling.handlers import NAMES
 from .handling.registry import Hooks
 from .living import Living
@@ -187,18 +188,23 @@ class WxMpServer(Hooks):
             log.warning(warning)
         self._assemble(settings, _store_of(settings, app))
         self._tell_shared_token(settings)
+        path, endpoint = settings.path, f"wx_mp:{settings.path}"
         app.add_url_rule(
-            settings.path,
-            f"wx_mp:{settings.path}",
+            path,
+            endpoint,
             self._view,
             methods=["GET", "POST"],
             merge_slashes=False,
             strict_slashes=False,  # with and without a slash at the end, and never a redirect: WeChat does not follow
         )
+        # Flask's dispatch costs as much as all that we do; where nobody else is mounted, nobody misses it.
         if self._alone:
-            # Flask's dispatch costs as much as all that we do; where nobody else is mounted, nobody misses it.
-            app.wsgi_app = in_front_of(app.wsgi_app, settings.path, self._answer)  # type: ignore
+            app.wsgi_app = Front(app.wsgi_app, (path, f"{path}/"), self._answer)  # type: ignore
             app.register_error_handler(404, self._say_what_this_is)
+        elif host.leaves_room_in_front(app):  # the path with another end may get a view of the app's own
+            app.wsgi_app = Front(  # type: ignore
+                app.wsgi_app, (path,), self._answer, partial(host.notices, app, endpoint, self._view)
+            )
 
     def _tell_shared_token(self, settings: config.Settings) -> None:
         """Warn of one Token for two accounts: where it does not cover messages, a URL of the one forges for the other."""
@@ -256,6 +262,8 @@ class WxMpServer(Hooks):
 
     def _view(self) -> Response:
         """Answer as a view of a Flask app, whose hooks, error pages and limits apply."""
+        if FAILURE in request.environ:
+            raise request.environ[FAILURE]
         # A hook of the host may have read the body before us; then Flask has kept it.
         answer = self._answer(
             request.environ, lambda limit: read_body(request.stream, limit) or request.get_data()[:limit]
