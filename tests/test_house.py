@@ -48,7 +48,8 @@ MAY_IMPORT = {
     "store": {"errors", "store.memory", "store.sqlite", "store.redis"},
     "store.alive": {"clock", "forking", "store", "store.locks"},
     "store.spare": {"store.memory", "store.sqlite"},
-    "store.guarded": {"clock", "forking", "store", "store.alive", "store.spare"},
+    "store.late": {"forking", "store"},
+    "store.guarded": {"clock", "forking", "store", "store.alive", "store.late", "store.spare"},
     "store.place": {"store", "store.locks", "store.spare"},
     # the user's code
     "handling": set(),

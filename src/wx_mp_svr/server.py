@@ -35,8 +35,10 @@ from .serve import serve
 from .session import Session
 from .store import Store, is_down, open_default_store, open_store, try_store
 from .store.guarded import GuardedStore
+from .store.late import LateStore
 from .store.memory import MemoryStore
 from .store.place import place_of, spare_of
+from .store.sqlite import SQLiteStore
 from .wire.crypto import ReusedCipher
 from .wire.envelope import Envelope
 
@@ -221,7 +223,7 @@ class WxMpServer(Hooks):
         self.settings = settings
         self.clock = clock
         self._store = store
-        self._guarded = store if isinstance(store, MemoryStore) else GuardedStore(store, clock, spare_of(store))
+        self._guarded = store if isinstance(store, MemoryStore) else GuardedStore(_late(store), clock, spare_of(store))
         ledger = Ledger(self._guarded, clock, keep_seconds=settings.keep_seconds, keep_answers=settings.keep_answers)
         links = Links(settings.fetch_words)
         self._handlers.routes.leave_taps(links.is_tap)
@@ -463,6 +465,11 @@ def _store_of(settings: config.Settings, app: Flask) -> Store:
     store = open_store(settings.store) if settings.store else open_default_store(Path(folder))
     try_store(store)
     return store
+
+
+def _late(store: Store) -> Store:
+    """Let writes wait where each costs a commit."""
+    return LateStore(store) if isinstance(store, SQLiteStore) else store
 
 
 def _caller() -> str:

@@ -198,12 +198,20 @@ class Answer:
 
     def _put(self, page: Page) -> Page:
         """Write the unfinished page and begin the next one; return the one that stands."""
-        behind_link = self.promised is not None or self._ledger.blind
-        kept = self._ledger.write_page(self.push, self._page, page, behind_link=behind_link)
+        if self._is_early(page):
+            kept = self._ledger.write_reply(self.push, page)
+        else:
+            behind_link = self.promised is not None or self._ledger.blind
+            kept = self._ledger.write_page(self.push, self._page, page, behind_link=behind_link)
         if kept is not page:  # another process's last try has shown its own
             self._seen = self._position + kept.chars
         self._go_on_behind(kept)
         return kept
+
+    def _is_early(self, page: Page) -> bool:
+        """Whether a page is the whole answer, and nobody else can have begun to write it or to do without it."""
+        first = self.number == 1 and self._page == 1 and not page.more and self.promised is None and not self._queued
+        return first and self._clock.now() - self.arrived < self._times.held_after * SOON
 
     def _go_on_behind(self, page: Page) -> None:
         self._pages[self._page] = page

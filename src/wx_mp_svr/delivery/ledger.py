@@ -87,6 +87,9 @@ class Ledger:
         self._clock = clock
         self._keep_seconds = keep_seconds
         self._keep_answers = keep_answers
+        # Verbs of a guarded store; another one puts nothing off.
+        self._add_late: Callable[[str, Any, float], None] | None = getattr(store, "add_late", None)
+        self.write_late: Callable[[], None] = getattr(store, "write_late", lambda: None)
         self._offered = False  # whether any user has an offer
         self._look_at = float("-inf")  # when to look for that again
 
@@ -186,6 +189,18 @@ class Ledger:
         if self._store.add(page_key(push, number), tuple(page), ttl):
             return page
         return self.page(push, number) or page
+
+    def write_reply(self, push: str, page: Page) -> Page:
+        """Write the only page of an answer that comes before any try has given up: soon, and not at once.
+
+        Nobody else writes that page then, and copies of the push wait for it, or find it in this process. The price: if the
+        process is killed (kill -9) within the second until it is written, a copy that WeChat still sends is run again; and
+        a copy that meets a full house in another process within it gets a link, behind which the answer will be.
+        """
+        if self._add_late is None:
+            return self.write_page(push, 1, page, behind_link=False)
+        self._add_late(page_key(push, 1), tuple(page), self._keep_seconds)
+        return page
 
     def keep_page(self, push: str, number: int, page: Page) -> None:
         """Let a page live as long as an answer behind a link: the promise was made while the page was being written."""

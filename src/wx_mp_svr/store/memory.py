@@ -80,10 +80,9 @@ class MemoryStore(ForkAware):
             for key in keys:
                 self._items.pop(key, None)
 
-    def add_all(self, items: Sequence[tuple[str, Any, float]]) -> None:
-        """Add each of (key, value, ttl) of which there is none."""
-        for key, value, ttl in items:
-            self.add(key, value, ttl)
+    def add_all(self, items: Sequence[tuple[str, Any, float]]) -> bool:
+        """Add each of (key, value, ttl) of which there is none; true if that was so of the last one."""
+        return [self.add(key, value, ttl) for key, value, ttl in items][-1:] == [True]
 
     def items(self) -> list[tuple[str, Any, float]]:
         """Return all that there is: key, value, and the seconds that it has left."""
