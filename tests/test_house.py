@@ -73,7 +73,8 @@ MAY_IMPORT = {
     "delivery.ledger": {"clock", "store"},
     "delivery.links": {"req_msg"},
     "delivery.texts": {
-        "clock", "config", "req_msg", "rsp_msg", "delivery.ledger", "delivery.links", "delivery.pages", "delivery.push",
+        "clock", "config", "req_msg", "rsp_msg", "wire.xmlio", "delivery.ledger", "delivery.links", "delivery.pages",
+        "delivery.push",
     },
     "delivery.answer": {
         "clock", "req_msg", "rsp_msg", "wire.xmlio", "delivery.ledger", "delivery.push", "delivery.rules",

@@ -260,7 +260,8 @@ class WxMpServer(Hooks):
             self._failures.append((req.openid, exc))
 
     def _is_strict(self) -> bool:
-        return self._testing or bool(self.app.debug or self.app.testing)
+        settings = self.app.config
+        return bool(self._testing or settings["DEBUG"] or settings["TESTING"])
 
     def _view(self) -> Response:
         """Answer as a view of a Flask app, whose hooks, error pages and limits apply."""

@@ -122,7 +122,8 @@ class Session(MutableMapping[str, Any]):
     def finish(self, *, save: bool = True) -> None:
         """The handler has come to its end: from now on nothing would unlock what is touched."""
         self._over = True
-        self.release(save=save)
+        if self._held is not None:
+            self.release(save=save)
 
     def _touch(self) -> dict[str, Any]:
         if self._held is None:

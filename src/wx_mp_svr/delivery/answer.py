@@ -14,7 +14,7 @@ from ..wire.xmlio import legal
 from .ledger import Ledger, Page
 from .push import user_key
 from .rules import Times
-from .texts import MAX_TEXT, WINDOW, Texts
+from .texts import MAX_TEXT, WINDOW, Texts, is_silent
 
 log = logging.getLogger("wx_mp_svr")
 
@@ -135,8 +135,13 @@ class Answer:
             self._ledger.offer(user, self.promised)
 
     def _end(self, rsp: RspMsg) -> RspMsg | None:
+        if self._is_early():
+            page = self._texts.only_page(rsp, self.req)
+            if page is not None:
+                self._go_on_behind(self._ledger.write_reply(self.push, page))
+                return None
         req = self.req
-        silent = req.answerable == "no" or not req.openid  # WeChat wants an acknowledgement and nothing else
+        silent = is_silent(req)
         if isinstance(rsp, TextRspMsg) and not silent:
             self._text += ("\n\n" if self._text else "") + legal(rsp.content)
         text = "" if silent else self._text
@@ -198,19 +203,16 @@ class Answer:
 
     def _put(self, page: Page) -> Page:
         """Write the unfinished page and begin the next one; return the one that stands."""
-        if self._is_early(page):
-            kept = self._ledger.write_reply(self.push, page)
-        else:
-            behind_link = self.promised is not None or self._ledger.blind
-            kept = self._ledger.write_page(self.push, self._page, page, behind_link=behind_link)
+        behind_link = self.promised is not None or self._ledger.blind
+        kept = self._ledger.write_page(self.push, self._page, page, behind_link=behind_link)
         if kept is not page:  # another process's last try has shown its own
             self._seen = self._position + kept.chars
         self._go_on_behind(kept)
         return kept
 
-    def _is_early(self, page: Page) -> bool:
-        """Whether a page is the whole answer, and nobody else can have begun to write it or to do without it."""
-        first = self.number == 1 and self._page == 1 and not page.more and self.promised is None and not self._queued
+    def _is_early(self) -> bool:
+        """Whether nothing has been said yet, and nobody else can have begun to write a page or to do without it."""
+        first = not self._text and self.number == 1 and self.promised is None and not self._queued
         return first and self._clock.now() - self.arrived < self._times.held_after * SOON
 
     def _go_on_behind(self, page: Page) -> None:

@@ -88,7 +88,7 @@ class Ledger:
         self._keep_seconds = keep_seconds
         self._keep_answers = keep_answers
         # Verbs of a guarded store; another one puts nothing off.
-        self._add_late: Callable[[str, Any, float], None] | None = getattr(store, "add_late", None)
+        self._add_late: Callable[[str, Any, float], bool] | None = getattr(store, "add_late", None)
         self.write_late: Callable[[], None] = getattr(store, "write_late", lambda: None)
         self._offered = False  # whether any user has an offer
         self._look_at = float("-inf")  # when to look for that again
@@ -197,10 +197,8 @@ class Ledger:
         process is killed (kill -9) within the second until it is written, a copy that WeChat still sends is run again; and
         a copy that meets a full house in another process within it gets a link, behind which the answer will be.
         """
-        if self._add_late is None:
-            return self.write_page(push, 1, page, behind_link=False)
-        self._add_late(page_key(push, 1), tuple(page), self._keep_seconds)
-        return page
+        late = self._add_late is not None and self._add_late(page_key(push, 1), tuple(page), self._keep_seconds)
+        return page if late else self.write_page(push, 1, page, behind_link=self.blind)
 
     def keep_page(self, push: str, number: int, page: Page) -> None:
         """Let a page live as long as an answer behind a link: the promise was made while the page was being written."""

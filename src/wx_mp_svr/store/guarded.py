@@ -133,13 +133,13 @@ class GuardedStore(ForkAware):
             self._note(key, value, ttl)
         return won
 
-    def add_late(self, key: str, value: Any, ttl: float) -> None:
-        """Keep *value* if there is none; where the store can put that off, others see it a moment later."""
+    def add_late(self, key: str, value: Any, ttl: float) -> bool:
+        """Keep *value* if there is none, for others to see a moment later; false where nothing can be put off."""
         if self._down or self._late is None:
-            self.add(key, value, ttl)
-        else:
-            self._late.add_late(key, value, ttl)
-            self._note(key, value, ttl)  # so that the spare has it if the store goes down first
+            return False
+        self._late.add_late(key, value, ttl)
+        self._note(key, value, ttl)  # so that the spare has it if the store goes down first
+        return True
 
     def write_late(self) -> None:
         """Write what was put off. While the store is down it goes on waiting."""
