@@ -106,6 +106,11 @@ class Session(MutableMapping[str, Any]):
         if self._depth <= 0 and (held := self._take()) is not None:
             await self._keeper.release_async(held, save=exc is None)
 
+    @property
+    def locked(self) -> bool:
+        """Whether it is locked now."""
+        return self._held is not None
+
     def release(self, *, save: bool = True) -> None:
         """Write and unlock it, if it is locked; the next touch locks and reads it again.
 

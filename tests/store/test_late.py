@@ -149,24 +149,20 @@ def test_if_the_store_goes_down_before_the_spare_has_it_and_then_the_store():
     assert until(lambda: inner.get("page")) == 1
 
 
-def test_what_cannot_be_put_off_is_refused_by_the_guard_and_written_at_once_by_the_ledger():
-    """A store that does not wait, and one that is down."""
+@pytest.mark.parametrize("down", [False, True])
+def test_what_cannot_be_put_off_is_refused(down):
+    """By a store that writes at once, and by one that is down."""
     inner = MoodyStore()
-    down = GuardedStore(LateStore(inner))
-    inner.bad = True
-    down.add("claim", "me", 60)
-    for store in (GuardedStore(MemoryStore()), down):
-        assert not store.add_late("page", 1, 60)
-        assert Ledger(store, REAL, keep_seconds=600, keep_answers=600).write_reply("p", Page("<xml/>")) == Page(
-            "<xml/>"
-        )
-        assert store.get(page_key("p", 1)) == ("<xml/>", 0, False)
+    store = GuardedStore(LateStore(inner) if down else inner)
+    inner.bad = down
+    store.add("claim", "me", 60)
+    assert not store.add_late("page", 1, 60)
 
 
 def test_the_reply_of_a_run_in_time_is_such_a_write(path, other):
     ledger = Ledger(GuardedStore(LateStore(SQLiteStore(path))), REAL, keep_seconds=600, keep_answers=600)
     page = Page("<xml/>")
-    assert ledger.write_reply("p", page) == page
+    assert ledger.put_off("p", page)
     assert (ledger.page("p", 1), other.get(page_key("p", 1))) == (page, None)
     assert ledger.look("p", 1).page == page
     ledger.write_late()

@@ -124,6 +124,16 @@ class Answer:
                 self.over = True
                 self._wake()
 
+    def reply_at_once(self, rsp: RspMsg) -> bool:
+        """Take the handler's reply if nothing of that may block; false if `reply` has to."""
+        if not self._ledger.needs_no_look:
+            return False
+        with self._lock:
+            self.over = self._end_early(rsp, mention=False)
+            if self.over:
+                self._wake()
+            return self.over
+
     def settle(self, *, delivered: bool) -> None:
         """See to what becomes of a late answer: the user's next reply mentions it, unless it was delivered."""
         if self.promised is None or self.req.answerable != "yes":
@@ -135,11 +145,8 @@ class Answer:
             self._ledger.offer(user, self.promised)
 
     def _end(self, rsp: RspMsg) -> RspMsg | None:
-        if self._is_early():
-            page = self._texts.only_page(rsp, self.req)
-            if page is not None:
-                self._go_on_behind(self._ledger.write_reply(self.push, page))
-                return None
+        if self._end_early(rsp, mention=True):
+            return None
         req = self.req
         silent = is_silent(req)
         if isinstance(rsp, TextRspMsg) and not silent:
@@ -210,10 +217,16 @@ class Answer:
         self._go_on_behind(kept)
         return kept
 
-    def _is_early(self) -> bool:
-        """Whether nothing has been said yet, and nobody else can have begun to write a page or to do without it."""
+    def _end_early(self, rsp: RspMsg, *, mention: bool) -> bool:
+        """Write the reply as the only page, if nobody else can have begun to write one or to do without it."""
         first = not self._text and self.number == 1 and self.promised is None and not self._queued
-        return first and self._clock.now() - self.arrived < self._times.held_after * SOON
+        if not first or self._clock.now() - self.arrived >= self._times.held_after * SOON:
+            return False
+        page = self._texts.only_page(rsp, self.req, mention=mention)
+        if page is None or not self._ledger.put_off(self.push, page):
+            return False
+        self._go_on_behind(page)
+        return True
 
     def _go_on_behind(self, page: Page) -> None:
         self._pages[self._page] = page

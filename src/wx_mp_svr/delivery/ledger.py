@@ -87,7 +87,7 @@ class Ledger:
         self._clock = clock
         self._keep_seconds = keep_seconds
         self._keep_answers = keep_answers
-        # Verbs of a guarded store; another one puts nothing off.
+        # A verb of a store in memory and of a guarded one, which never blocks, and one of a guarded store.
         self._add_late: Callable[[str, Any, float], bool] | None = getattr(store, "add_late", None)
         self.write_late: Callable[[], None] = getattr(store, "write_late", lambda: None)
         self._offered = False  # whether any user has an offer
@@ -190,15 +190,17 @@ class Ledger:
             return page
         return self.page(push, number) or page
 
-    def write_reply(self, push: str, page: Page) -> Page:
-        """Write the only page of an answer that comes before any try has given up: soon, and not at once.
+    def put_off(self, push: str, page: Page) -> bool:
+        """Write the only page of an answer that comes before any try has given up, without waiting until it is written.
 
         Nobody else writes that page then, and copies of the push wait for it, or find it in this process. The price: if the
         process is killed (kill -9) within the second until it is written, a copy that WeChat still sends is run again; and
         a copy that meets a full house in another process within it gets a link, behind which the answer will be.
+
+        Returns:
+            False where nothing can be put off, and `write_page` has to write it.
         """
-        late = self._add_late is not None and self._add_late(page_key(push, 1), tuple(page), self._keep_seconds)
-        return page if late else self.write_page(push, 1, page, behind_link=self.blind)
+        return self._add_late is not None and self._add_late(page_key(push, 1), tuple(page), self._keep_seconds)
 
     def keep_page(self, push: str, number: int, page: Page) -> None:
         """Let a page live as long as an answer behind a link: the promise was made while the page was being written."""
@@ -301,6 +303,11 @@ class Ledger:
             self._look_at = now + OFFERS_SECONDS
             self._offered = self._store.get(f"{SCHEMA}:offers") is not None
         return self._offered
+
+    @property
+    def needs_no_look(self) -> bool:
+        """Whether `has_offers` is false and known without a question to the store, which may block."""
+        return not self._offered and self._clock.now() < self._look_at
 
     def offered(self, user: str) -> int | None:
         """Return the number of a ready answer that this user has neither fetched nor been told of."""

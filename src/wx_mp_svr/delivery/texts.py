@@ -67,14 +67,20 @@ class Texts:
     def _slow(self, req: ReqMsg, link: str) -> str:
         return self.say(req, (self._settings.slow_text or "") + (link if self._settings.slow_link else ""))
 
-    def only_page(self, rsp: RspMsg, req: ReqMsg) -> Page | None:
-        """Write a reply that is the whole answer; None when its text needs several pages."""
+    def only_page(self, rsp: RspMsg, req: ReqMsg, *, mention: bool) -> Page | None:
+        """Write a reply that is the whole answer; None when its text needs several pages.
+
+        Args:
+            rsp: What was replied.
+            req: Whom it answers.
+            mention: Whether it may mention another answer that waits for the user.
+        """
         if is_silent(req):
             return Page("")
         text = legal(rsp.content) if isinstance(rsp, TextRspMsg) else ""
         if not text.strip():
             return Page(self.render(rsp, req))
-        return self.last_page(req, text, mention=True) if _fits(text) else None
+        return self.last_page(req, text, mention=mention) if _fits(text) else None
 
     def full_page(self, push: str, req: ReqMsg, number: int, rest: str) -> Page | None:
         """Cut a page off a text that is too long for one, with a link to the next.
