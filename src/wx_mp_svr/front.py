@@ -84,16 +84,21 @@ class Front:
         ):
             return self._inner(environ, start_response)
         try:
-            answer = self._answer_of(environ, lambda limit: _body_of(environ, limit))
+            answer = self._answer_of(environ, lambda limit: body_of(environ, limit))
         except Exception as exc:  # a bug of ours, or the sender has hung up: the app's error handlers hear of it
             environ[FAILURE] = exc
             return self._inner(environ, start_response)
-        headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))), *HEADERS.items()]
-        start_response(STATUS_LINES[answer.status], headers)
+        start_response(STATUS_LINES[answer.status], headers_of(answer))
         return [answer.body]
 
 
-def _body_of(environ: dict[str, Any], limit: int) -> bytes:
+def headers_of(answer: Answer) -> list[tuple[str, str]]:
+    """Return an answer's headers."""
+    return [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))), *HEADERS.items()]
+
+
+def body_of(environ: dict[str, Any], limit: int) -> bytes:
+    """Read a request's body where no application limits it, *limit* bytes at most."""
     length = environ.get("CONTENT_LENGTH") or ""
     if length.isascii() and length.isdigit() and len(length) < 10 and "HTTP_TRANSFER_ENCODING" not in environ:
         # A body that ends early is an incomplete packet, which is refused like any other.

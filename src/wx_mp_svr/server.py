@@ -24,7 +24,7 @@ from .delivery.texts import Texts
 from .delivery.tries import Tries
 from .errors import ConfigError
 from .exchange import FORBIDDEN, TEXT, Answer, Exchange
-from .front import FAILURE, HEADERS, Front, is_from_here, read_body
+from .front import FAILURE, Front, body_of, headers_of, is_from_here, read_body
 from .handling.handlers import NAMES
 from .handling.registry import Hooks
 from .living import Living
@@ -265,15 +265,18 @@ class WxMpServer(Hooks):
 
     def _view(self) -> Response:
         """Answer as a view of a Flask app, whose hooks, error pages and limits apply."""
-        if FAILURE in request.environ:
-            raise request.environ[FAILURE]
-        # A hook of the host may have read the body before us; then Flask has kept it.
-        answer = self._answer(
-            request.environ, lambda limit: read_body(request.stream, limit) or request.get_data()[:limit]
-        )
-        response = Response(answer.body, answer.status, content_type=answer.content_type)
-        response.headers.update(HEADERS)
-        return response
+        environ = request.environ
+        if FAILURE in environ:
+            raise environ[FAILURE]
+
+        def read(limit: int) -> bytes:
+            limited = request.max_content_length is not None
+            # A hook of the host may have read the body before us; then Flask has kept it.
+            body = read_body(request.stream, limit) if limited else body_of(environ, limit)
+            return body or request.get_data()[:limit]
+
+        answer = self._answer(environ, read)
+        return Response(answer.body, answer.status, headers_of(answer))
 
     def _answer(self, environ: dict[str, Any], read: Callable[[int], bytes]) -> Answer:
         copy = environ.get(_COPY)
