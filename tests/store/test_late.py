@@ -14,7 +14,7 @@ from wx_mp_svr.clock import REAL
 from wx_mp_svr.delivery.ledger import Ledger, Page, page_key
 from wx_mp_svr.errors import StoreError
 from wx_mp_svr.store.guarded import GuardedStore
-from wx_mp_svr.store.late import LateStore
+from wx_mp_svr.store.late import MANY, LateStore
 from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.store.sqlite import SQLiteStore
 
@@ -39,14 +39,27 @@ def other(path):
     return SQLiteStore(path)
 
 
-def test_here_it_is_seen_at_once_and_elsewhere_with_the_next_add(path, other):
+def test_here_it_is_seen_at_once_and_elsewhere_when_it_is_written(path, other):
     late = LateStore(SQLiteStore(path))
     late.add_late("page", ["<xml/>", 0, False], 60)
-    assert (late.get("page"), late.get_many(["page", "x"])) == (["<xml/>", 0, False], {"page": ["<xml/>", 0, False]})
-    assert other.get("page") is None
     assert late.add("claim", "me", 60)
-    assert other.get_many(["page", "claim"]) == {"page": ["<xml/>", 0, False], "claim": "me"}
+    assert late.get_many(["page", "claim", "x"]) == {"page": ["<xml/>", 0, False], "claim": "me"}
+    assert (late.get("page"), other.get("page"), other.get("claim")) == (["<xml/>", 0, False], None, "me")
+    late.write_late()
+    assert late.get("page") == other.get("page") == ["<xml/>", 0, False]
+
+
+def test_many_are_written_together_with_the_next_add(path, other):
+    late = LateStore(SQLiteStore(path))
+    for number in range(MANY):
+        late.add_late(f"page {number}", number, 60)
+    assert other.items() == []
+    assert late.add("claim", "me", 60)
+    assert len(other.items()) == MANY + 1
+    for number in range(MANY):
+        late.add_late(f"next page {number}", number, 60)
     assert not late.add("claim", "you", 60)
+    assert len(other.items()) == 2 * MANY + 1
 
 
 def test_nothing_is_written_over(path, other):
@@ -86,7 +99,7 @@ def test_what_cannot_be_written_goes_on_waiting():
     late.add_late("page", 1, 60)
     inner.bad = True
     with pytest.raises(StoreError):
-        late.add("claim", 1, 60)
+        late.write_late()
     assert late.get("page") == 1
     inner.bad = False
     late.write_late()
@@ -185,7 +198,7 @@ if sys.argv[2] == "killed":
 """
 
 
-@pytest.mark.parametrize(("end", "pages"), [("exits", {3}), ("killed", {2, 3})])
+@pytest.mark.parametrize(("end", "pages"), [("exits", {3}), ("killed", {0, 1, 2, 3})])
 def test_a_process_that_exits_writes_it_and_one_that_is_killed_loses_the_last_moment(path, other, end, pages):
     done = subprocess.run([sys.executable, "-c", PROGRAM, f"sqlite:{path}", end], timeout=30, stderr=subprocess.DEVNULL)
     assert done.returncode == (0 if end == "exits" else -9)

@@ -1,9 +1,9 @@
-"""A store in front of which some writes wait for a moment, to go in one transaction with the next write that cannot wait.
+"""A store in front of which some writes wait for a moment, to go many in one transaction.
 
 A commit costs as much as all else that a message needs. What waits here this process sees at once, and others when it is
-written: with the next `add`, or when `write_late` is called, which `guarded` does several times a second and at the end. A
-process that is killed before takes it along. So it is for what others can do without, and never for what decides who may do
-something. Knows nothing of what the keys mean.
+written: with an `add` that finds many waiting, or when `write_late` is called, which `guarded` does several times a second
+and at the end. A process that is killed before takes it along. So it is for what others can do without, and never for what
+decides who may do something. Knows nothing of what the keys mean.
 """
 
 import threading
@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from ..forking import ForkAware
 from . import Store
+
+MANY = 50  # so many are written in half a millisecond
 
 
 class TransactingStore(Store, Protocol):
@@ -86,8 +88,8 @@ class LateStore(ForkAware):
         self._store.set(key, value, ttl)
 
     def add(self, key: str, value: Any, ttl: float) -> bool:
-        """Keep *value* if there is none; true for exactly one of all callers. What waits is written with it."""
-        return self._write((key, value, ttl)) if self._waiting else self._store.add(key, value, ttl)
+        """Keep *value* if there is none; true for exactly one of all callers. If much waits, that is written with it."""
+        return self._write((key, value, ttl)) if len(self._waiting) >= MANY else self._store.add(key, value, ttl)
 
     def incr(self, key: str, ttl: float) -> int:
         """Count up from 1 and return the count; *ttl* starts with the first."""
