@@ -87,9 +87,6 @@ class Ledger:
         self._clock = clock
         self._keep_seconds = keep_seconds
         self._keep_answers = keep_answers
-        # A verb of a store in memory and of a guarded one, which never blocks, and one of a guarded store.
-        self._add_late: Callable[[str, Any, float], bool] | None = getattr(store, "add_late", None)
-        self.write_late: Callable[[], None] = getattr(store, "write_late", lambda: None)
         self._offered = False  # whether any user has an offer
         self._look_at = float("-inf")  # when to look for that again
 
@@ -200,7 +197,14 @@ class Ledger:
         Returns:
             False where nothing can be put off, and `write_page` has to write it.
         """
-        return self._add_late is not None and self._add_late(page_key(push, 1), tuple(page), self._keep_seconds)
+        add_late = getattr(self._store, "add_late", None)  # stores in memory and guarded ones have it
+        return add_late is not None and bool(add_late(page_key(push, 1), tuple(page), self._keep_seconds))
+
+    def write_late(self) -> None:
+        """Write what was put off."""
+        write_late = getattr(self._store, "write_late", None)
+        if write_late is not None:
+            write_late()
 
     def keep_page(self, push: str, number: int, page: Page) -> None:
         """Let a page live as long as an answer behind a link: the promise was made while the page was being written."""
