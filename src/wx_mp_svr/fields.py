@@ -141,8 +141,5 @@ def plan_of(cls: type[Any]) -> tuple[tuple[str, str, Callable[[Any], Any]], ...]
 
 def build(cls: type[T], fields: Fields, **extra: Any) -> T:
     """Build a dataclass from *fields*; elements that are absent leave their defaults, unknown ones are left alone."""
-    values = extra
-    for element, name, read in plan_of(cls):  # type: ignore[arg-type]  # every class is hashable
-        if element in fields:
-            values[name] = read(fields[element])
-    return cls(**values)
+    values = {name: read(fields[element]) for element, name, read in plan_of(cls) if element in fields}  # type: ignore
+    return cls(**values, **extra)
