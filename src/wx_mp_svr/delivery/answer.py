@@ -129,10 +129,11 @@ class Answer:
         if not self._ledger.needs_no_look:
             return False
         with self._lock:
-            self.over = self._end_early(rsp, mention=False)
-            if self.over:
-                self._wake()
-            return self.over
+            if not self._end_early(rsp, mention=False):
+                return False
+            self.over = True
+            self._wake()
+            return True
 
     def settle(self, *, delivered: bool) -> None:
         """See to what becomes of a late answer: the user's next reply mentions it, unless it was delivered."""
