@@ -96,7 +96,8 @@ class MemoryStore(ForkAware):
 
     def _put(self, key: str, value: Any, end: float, now: float) -> None:
         self._items[key] = (value, end)
-        self._soonest = min(self._soonest, end)
+        if end < self._soonest:
+            self._soonest = end
         self._writes += 1
         if len(self._items) > self._max_keys or self._writes >= SWEEP_EVERY:
             self._sweep(now)
