@@ -447,3 +447,32 @@ def test_without_our_token_there_is_no_echo(mode, changed, error):
     """B02-B04, B08: the echostr is a stranger's text and goes back to WeChat only."""
     with pytest.raises(error):
         envelope(mode).verify_url(params(**changed))
+
+
+SIGNATURE, SEALED = "0123456789abcdef0123456789abcdef01234567", "fedcba9876543210fedcba9876543210fedcba98"
+USUAL = f"signature={SIGNATURE}&timestamp=1700000000&nonce=1320562132&openid=oABC_d-1"
+NEARLY_USUAL = [
+    USUAL,
+    f"{USUAL}&encrypt_type=aes&msg_signature={SEALED}",
+    f"{USUAL}&encrypt_type=raw",
+    f"{USUAL}&encrypt_type=aes&msg_signature=",
+    f"{USUAL}&encrypt_type=aes",
+    f"{USUAL}&openid=oABC",
+    USUAL.replace("oABC_d-1", ""),
+    USUAL.replace("1320562132", "a~b%2B"),
+    USUAL.replace("signature=0", "signature=Z"),
+]
+
+
+@pytest.mark.parametrize("query", NEARLY_USUAL)
+def test_what_wechat_usually_sends_is_read_like_anything_else(query):
+    """One expression reads it; one more parameter, and it is read piece by piece."""
+    assert read_params(query) == read_params(f"{query}&mine=1") == read_params(f"mine=1&{query}")
+
+
+@pytest.mark.parametrize(
+    "again", ["signature=1", "timestamp=1700000000", "nonce=1", "encrypt_type=aes", "msg_signature=1"]
+)
+def test_a_parameter_behind_what_is_usual_counts_as_one_that_is_given_twice(again):
+    with pytest.raises(BadParams):
+        read_params(f"{USUAL}&encrypt_type=aes&msg_signature={SEALED}&{again}")

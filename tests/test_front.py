@@ -6,7 +6,7 @@ import pytest
 
 from wx_mp_svr import WxMpServer
 from wx_mp_svr.exchange import Answer
-from wx_mp_svr.front import in_front_of
+from wx_mp_svr.front import Front
 
 
 def asked(app, **changes):
@@ -37,7 +37,7 @@ def test_one_path_is_ours_and_all_else_is_left_to_flask(changes, body):
         start_response("200 OK", [])
         return [b"theirs"]
 
-    app = in_front_of(flask, "/wx", lambda environ, read: Answer(200, b"ours"))
+    app = Front(flask, ("/wx", "/wx/"), lambda environ, read: Answer(200, b"ours"))
     assert asked(app, **changes) == ("200 OK", body)
 
 

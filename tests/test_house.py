@@ -48,7 +48,8 @@ MAY_IMPORT = {
     "store": {"errors", "store.memory", "store.sqlite", "store.redis"},
     "store.alive": {"clock", "forking", "store", "store.locks"},
     "store.spare": {"store.memory", "store.sqlite"},
-    "store.guarded": {"clock", "forking", "store", "store.alive", "store.spare"},
+    "store.late": {"forking", "store"},
+    "store.guarded": {"clock", "forking", "store", "store.alive", "store.late", "store.spare"},
     "store.place": {"store", "store.locks", "store.spare"},
     # the user's code
     "handling": set(),
@@ -73,7 +74,8 @@ MAY_IMPORT = {
     "delivery.which_try": {"clock", "forking", "delivery.ledger", "delivery.rules"},
     "delivery.links": {"req_msg"},
     "delivery.texts": {
-        "clock", "config", "req_msg", "rsp_msg", "delivery.ledger", "delivery.links", "delivery.pages", "delivery.push",
+        "clock", "config", "req_msg", "rsp_msg", "wire.xmlio", "delivery.ledger", "delivery.links", "delivery.pages",
+        "delivery.push",
     },
     "delivery.answer": {
         "clock", "req_msg", "rsp_msg", "wire.xmlio", "delivery.ledger", "delivery.push", "delivery.rules",
@@ -98,6 +100,7 @@ MAY_IMPORT = {
     # the corridor and the shell
     "exchange": {"errors", "messages", "wire", "wire.envelope", "wire.xmlio", "delivery.arrivals"},
     "front": {"exchange"},
+    "host": {"front"},
     # WeChat's side of the street
     "testing": {"errors", "clock", "config", "events", "req_msg", "rsp_msg", "wire", "wire.signature", "wire.crypto"},
     "serve": {"config", "errors"},
@@ -112,7 +115,7 @@ MAY_IMPORT = {
 THIRD_PARTIES = {
     "Crypto": {"wire.crypto"},
     "xmltodict": {"wire.xmlio"},
-    "flask": {"serve", "server", "desk"},
+    "flask": {"host", "serve", "server", "desk"},
     "werkzeug": {"front", "serve", "server", "desk"},
     "click": {"desk"},
     "pytest": {"testing"},  # of who loads the plugin

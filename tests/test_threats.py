@@ -656,6 +656,10 @@ class Noted:
         self._note(key, ttl)
         return self._store.add(key, value, ttl)
 
+    def add_late(self, key: str, value: Any, ttl: float) -> bool:
+        self._note(key, ttl)
+        return self._store.add_late(key, value, ttl)
+
     def set(self, key: str, value: Any, ttl: float) -> None:
         self._note(key, ttl)
         self._store.set(key, value, ttl)

@@ -129,17 +129,17 @@ def _as_list(value: Any) -> list[Any]:
 
 
 @cache
-def plan_of(cls: type[Any]) -> tuple[tuple[str, tuple[str, ...], Callable[[Any], Any]], ...]:
-    """Look at a dataclass once: (our name, WeChat's names, how to read) of each field that comes from the wire."""
-    return tuple((f.name, f.metadata["wire"], f.metadata["read"]) for f in fields(cls) if "wire" in f.metadata)
+def plan_of(cls: type[Any]) -> tuple[tuple[str, str, Callable[[Any], Any]], ...]:
+    """Look at a dataclass once: (WeChat's name, our name, how to read) of each field that comes from the wire.
+
+    Where WeChat has several names the first one stands last, so that it counts.
+    """
+    return tuple(
+        (element, f.name, f.metadata["read"]) for f in fields(cls) for element in reversed(f.metadata.get("wire", ()))
+    )
 
 
 def build(cls: type[T], fields: Fields, **extra: Any) -> T:
     """Build a dataclass from *fields*; elements that are absent leave their defaults, unknown ones are left alone."""
-    values = extra
-    for name, elements, read in plan_of(cls):  # type: ignore[arg-type]  # every class is hashable
-        for element in elements:
-            if element in fields:
-                values[name] = read(fields[element])
-                break
-    return cls(**values)
+    values = {name: read(fields[element]) for element, name, read in plan_of(cls) if element in fields}  # type: ignore
+    return cls(**values, **extra)

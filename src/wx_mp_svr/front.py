@@ -1,26 +1,28 @@
-"""The shell around the exchange where no other application is mounted: WSGI in, WSGI out.
+"""The shell around the exchange where Flask's dispatch is not needed: WSGI in, WSGI out.
 
-Answers the one path by itself and leaves all others to Flask. Translates and does nothing else.
+Answers our path by itself and leaves all others to Flask. Translates and does nothing else.
 """
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
-from http import HTTPStatus
+from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wsgi import get_input_stream
 
-from .exchange import FORBIDDEN, Answer
+from .exchange import Answer
 
 log = logging.getLogger("wx_mp_svr")
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
+FAILURE = "wx_mp_svr.failure"  # in an environ: what went wrong in front, for the view to raise
+
 HEADERS = {"X-Content-Type-Options": "nosniff"}
-STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+STATUS_LINES = {status: f"{status} {phrase.upper()}" for status, phrase in HTTP_STATUS_CODES.items()}  # as Flask's
 
 
 _LOCAL_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
@@ -51,36 +53,52 @@ def is_from_here(environ: Mapping[str, Any]) -> bool:
     return peer.is_loopback and host in _LOCAL_HOSTS and not any(name.startswith(_FOREIGN) for name in environ)
 
 
-def in_front_of(
-    inner: WsgiApp, path: str, answer_of: Callable[[dict[str, Any], Callable[[int], bytes]], Answer]
-) -> WsgiApp:
-    """Return a WSGI application that answers *path*, with and without a slash at its end, and leaves the rest to *inner*.
+class Front:
+    """A WSGI application that answers some paths itself, and leaves the rest to Flask.
 
     Args:
         inner: Flask.
-        path: Ours.
+        paths: Ours.
         answer_of: Takes the environ and a function that reads so many bytes of the body.
+        noticed: Whether Flask would notice that it is not asked; then it is.
     """
-    paths = (path, f"{path}/")
 
-    def wsgi(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ.get("PATH_INFO", "") not in paths or environ["REQUEST_METHOD"] not in ("POST", "GET"):
-            return inner(environ, start_response)
+    def __init__(
+        self,
+        inner: WsgiApp,
+        paths: Collection[str],
+        answer_of: Callable[[dict[str, Any], Callable[[int], bytes]], Answer],
+        noticed: Callable[[dict[str, Any]], bool] = lambda environ: False,
+    ) -> None:
+        self._inner = inner
+        self._paths = paths
+        self._answer_of = answer_of
+        self._noticed = noticed
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Answer a request, or leave it to Flask."""
+        if (
+            environ.get("PATH_INFO", "") not in self._paths
+            or environ["REQUEST_METHOD"] not in ("POST", "GET")
+            or self._noticed(environ)
+        ):
+            return self._inner(environ, start_response)
         try:
-            answer = answer_of(environ, lambda limit: _body_of(environ, limit))
-        except HTTPException:  # the sender has hung up
-            answer = FORBIDDEN
-        except Exception:
-            log.exception("a bug of wx-mp-svr")
-            answer = Answer(500, b"internal server error")
-        headers = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))), *HEADERS.items()]
-        start_response(STATUS_LINES[answer.status], headers)
+            answer = self._answer_of(environ, lambda limit: body_of(environ, limit))
+        except Exception as exc:  # a bug of ours, or the sender has hung up: the app's error handlers hear of it
+            environ[FAILURE] = exc
+            return self._inner(environ, start_response)
+        start_response(STATUS_LINES[answer.status], headers_of(answer))
         return [answer.body]
 
-    return wsgi
+
+def headers_of(answer: Answer) -> list[tuple[str, str]]:
+    """Return an answer's headers."""
+    return [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))), *HEADERS.items()]
 
 
-def _body_of(environ: dict[str, Any], limit: int) -> bytes:
+def body_of(environ: dict[str, Any], limit: int) -> bytes:
+    """Read a request's body where no application limits it, *limit* bytes at most."""
     length = environ.get("CONTENT_LENGTH") or ""
     if length.isascii() and length.isdigit() and len(length) < 10 and "HTTP_TRANSFER_ENCODING" not in environ:
         # A body that ends early is an incomplete packet, which is refused like any other.

@@ -8,12 +8,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 
-from . import complaints, config
+from . import complaints, config, host
 from .clock import REAL, Clock, FastClock
 from .delivery.arrivals import Arrivals
 from .delivery.ledger import Ledger
@@ -23,7 +24,7 @@ from .delivery.runs import Job, Runs
 from .delivery.texts import Texts
 from .errors import ConfigError
 from .exchange import FORBIDDEN, TEXT, Answer, Exchange
-from .front import HEADERS, in_front_of, is_from_here, read_body
+from .front import FAILURE, Front, body_of, headers_of, is_from_here, read_body
 from .handling.handlers import NAMES
 from .handling.registry import Hooks
 from .living import Living
@@ -34,8 +35,10 @@ from .serve import serve
 from .session import Session
 from .store import Store, is_down, open_default_store, open_store, try_store
 from .store.guarded import GuardedStore
+from .store.late import LateStore
 from .store.memory import MemoryStore
 from .store.place import place_of, spare_of
+from .store.sqlite import SQLiteStore
 from .wire.crypto import ReusedCipher
 from .wire.envelope import Envelope
 
@@ -187,18 +190,23 @@ class WxMpServer(Hooks):
             log.warning(warning)
         self._assemble(settings, _store_of(settings, app))
         self._tell_shared_token(settings)
+        path, endpoint = settings.path, f"wx_mp:{settings.path}"
         app.add_url_rule(
-            settings.path,
-            f"wx_mp:{settings.path}",
+            path,
+            endpoint,
             self._view,
             methods=["GET", "POST"],
             merge_slashes=False,
             strict_slashes=False,  # with and without a slash at the end, and never a redirect: WeChat does not follow
         )
+        # Flask's dispatch costs as much as all that we do; where nobody else is mounted, nobody misses it.
         if self._alone:
-            # Flask's dispatch costs as much as all that we do; where nobody else is mounted, nobody misses it.
-            app.wsgi_app = in_front_of(app.wsgi_app, settings.path, self._answer)  # type: ignore
+            app.wsgi_app = Front(app.wsgi_app, (path, f"{path}/"), self._answer)  # type: ignore
             app.register_error_handler(404, self._say_what_this_is)
+        elif host.leaves_room_in_front(app):  # the path with another end may get a view of the app's own
+            app.wsgi_app = Front(  # type: ignore
+                app.wsgi_app, (path,), self._answer, partial(host.notices, app, endpoint, self._view)
+            )
 
     def _tell_shared_token(self, settings: config.Settings) -> None:
         """Warn of one Token for two accounts: where it does not cover messages, a URL of the one forges for the other."""
@@ -215,7 +223,7 @@ class WxMpServer(Hooks):
         self.settings = settings
         self.clock = clock
         self._store = store
-        self._guarded = store if isinstance(store, MemoryStore) else GuardedStore(store, clock, spare_of(store))
+        self._guarded = store if isinstance(store, MemoryStore) else GuardedStore(_late(store), clock, spare_of(store))
         ledger = Ledger(self._guarded, clock, keep_seconds=settings.keep_seconds, keep_answers=settings.keep_answers)
         links = Links(settings.fetch_words)
         self._handlers.routes.leave_taps(links.is_tap)
@@ -252,17 +260,23 @@ class WxMpServer(Hooks):
             self._failures.append((req.openid, exc))
 
     def _is_strict(self) -> bool:
-        return self._testing or bool(self.app.debug or self.app.testing)
+        settings = self.app.config
+        return bool(self._testing or settings["DEBUG"] or settings["TESTING"])
 
     def _view(self) -> Response:
         """Answer as a view of a Flask app, whose hooks, error pages and limits apply."""
-        # A hook of the host may have read the body before us; then Flask has kept it.
-        answer = self._answer(
-            request.environ, lambda limit: read_body(request.stream, limit) or request.get_data()[:limit]
-        )
-        response = Response(answer.body, answer.status, content_type=answer.content_type)
-        response.headers.update(HEADERS)
-        return response
+        environ = request.environ
+        if FAILURE in environ:
+            raise environ[FAILURE]
+
+        def read(limit: int) -> bytes:
+            limited = request.max_content_length is not None
+            # A hook of the host may have read the body before us; then Flask has kept it.
+            body = read_body(request.stream, limit) if limited else body_of(environ, limit)
+            return body or request.get_data()[:limit]
+
+        answer = self._answer(environ, read)
+        return Response(answer.body, answer.status, headers_of(answer))
 
     def _answer(self, environ: dict[str, Any], read: Callable[[int], bytes]) -> Answer:
         copy = environ.get(_COPY)
@@ -455,6 +469,11 @@ def _store_of(settings: config.Settings, app: Flask) -> Store:
     store = open_store(settings.store) if settings.store else open_default_store(Path(folder))
     try_store(store)
     return store
+
+
+def _late(store: Store) -> Store:
+    """Let writes wait where each costs a commit."""
+    return LateStore(store) if isinstance(store, SQLiteStore) else store
 
 
 def _caller() -> str:

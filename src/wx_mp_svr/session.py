@@ -106,6 +106,11 @@ class Session(MutableMapping[str, Any]):
         if self._depth <= 0 and (held := self._take()) is not None:
             await self._keeper.release_async(held, save=exc is None)
 
+    @property
+    def locked(self) -> bool:
+        """Whether it is locked now."""
+        return self._held is not None
+
     def release(self, *, save: bool = True) -> None:
         """Write and unlock it, if it is locked; the next touch locks and reads it again.
 
@@ -122,7 +127,8 @@ class Session(MutableMapping[str, Any]):
     def finish(self, *, save: bool = True) -> None:
         """The handler has come to its end: from now on nothing would unlock what is touched."""
         self._over = True
-        self.release(save=save)
+        if self._held is not None:
+            self.release(save=save)
 
     def _touch(self) -> dict[str, Any]:
         if self._held is None:

@@ -108,7 +108,7 @@ def _median(app: WsgiApp, pushes: list[Push], what: str) -> float:
     seconds = []
     for push in pushes:
         sent = send(app, [push])
-        if not sent.statuses <= {"200 OK", "403 Forbidden"}:
+        if not sent.statuses <= {"200 OK", "403 FORBIDDEN"}:
             raise SystemExit(f"{what}: answered {sent.statuses}")
         seconds.append(sent.cpu)
         if sent.cpu > SLOW:

@@ -61,7 +61,13 @@ class EchoInPool:
 
 
 def ours(
-    mode: str, *, store: str = "memory:", mounted: bool = False, handler: Callable[[Any], Any] = echo, **settings: Any
+    mode: str,
+    *,
+    store: str = "memory:",
+    mounted: bool = False,
+    hooks: bool = False,
+    handler: Callable[[Any], Any] = echo,
+    **settings: Any,
 ) -> WsgiApp:
     """Return a server of ours.
 
@@ -69,6 +75,7 @@ def ours(
         mode: "safe" or "plain".
         store: Its URL.
         mounted: In a Flask app, by `init_app`; otherwise the server is the WSGI application.
+        hooks: Of that app: it hears of every request, so that the server is one of its views.
         handler: Of messages and events.
         settings: More of them.
     """
@@ -78,6 +85,8 @@ def ours(
     server = WxMpServer(token=TOKEN, path=CALLBACK, store=store, **handlers, **secrets, **settings, **more)
     if mounted:
         server.init_app(Flask("host", static_folder=None))
+    if hooks:
+        server.app.before_request(lambda: None)
     server.app.add_url_rule("/ready", "ready", lambda: "ready")
     return server.app if mounted else server
 

@@ -5,6 +5,7 @@ and after each of them: that is what a ratio is to. What else the machine does i
 """
 
 import gc
+import os
 import random
 import statistics
 import tempfile
@@ -54,24 +55,38 @@ def everyone() -> Iterator[list[Candidate]]:
         yield [
             Candidate("the harness alone", candidates.nothing, checked=False),
             Candidate(EMPTY, candidates.empty(), checked=False),
-            Candidate("alone, memory: safe", ours("safe"), goal=1.4),
-            Candidate("alone, memory: plain", ours("plain"), "plain", goal=1.0),
+            Candidate("alone, SQLite: safe", ours("safe", store=sqlite[0]), goal=2.6),
+            Candidate("alone, memory: safe", ours("safe"), goal=1.3),
+            Candidate("alone, memory: plain", ours("plain"), "plain", goal=0.8),
             Candidate("alone, memory: safe, all kinds", ours("safe"), mixed=True),
             Candidate("alone, memory: plain, all kinds", ours("plain"), "plain", mixed=True),
-            Candidate("alone, SQLite: safe", ours("safe", store=sqlite[0])),
+            Candidate("alone, memory: safe, in the pool", ours("safe", handler=pool()), goal=2.0),
+            Candidate("alone, memory: safe, async def", ours("safe", handler=candidates.echo_async), goal=2.4),
             Candidate("alone, Redis: safe", ours("safe", store=redis.url)),
-            Candidate("alone, memory: safe, in the pool", ours("safe", handler=pool())),
-            Candidate("alone, memory: safe, async def", ours("safe", handler=candidates.echo_async)),
-            Candidate("mounted, memory: safe", ours("safe", mounted=True), goal=2.7),
-            Candidate("mounted, memory: plain", ours("plain", mounted=True), "plain"),
-            Candidate("mounted, memory: safe, all kinds", ours("safe", mounted=True), mixed=True),
             Candidate("mounted, SQLite: safe", ours("safe", mounted=True, store=sqlite[1])),
+            Candidate("mounted, memory: safe", ours("safe", mounted=True), goal=1.4),
+            Candidate("mounted, memory: plain", ours("plain", mounted=True), "plain"),
+            Candidate("mounted, memory: safe, as a view", ours("safe", mounted=True, hooks=True), goal=2.9),
             Candidate("mounted, Redis: safe", ours("safe", mounted=True, store=redis.url)),
             Candidate(f"{WECHATPY}: safe", candidates.wechatpy("safe")),
             Candidate(f"{WECHATPY}: plain", candidates.wechatpy("plain"), "plain"),
             Candidate(f"{WEROBOT}: safe", candidates.werobot("safe")),
             Candidate(f"{WEROBOT}: plain", candidates.werobot("plain"), "plain"),
         ]
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep to one core, as the threads of one interpreter do that take turns; whose caches are cold is not measured.
+
+    Threads that are started meanwhile keep to it, too. Redis, which is started before, may have another.
+    """
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @dataclass
@@ -149,7 +164,7 @@ class Rounds:
 
 def run(rounds: int, messages: int) -> str:
     """Measure, and return the tables."""
-    with everyone() as everybody:
+    with everyone() as everybody, one_core():
         measure = Rounds(everybody, messages)
         measure.check()
         gc.collect()

@@ -1,14 +1,16 @@
 """What WeChat posts to a candidate, made before the clock runs, and what is to come back."""
 
-import io
 import random
-import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
+
+from gunicorn.config import Config
+from gunicorn.http.parser import RequestParser
+from gunicorn.http.wsgi import create
 
 from wx_mp_svr.testing.packets import new_msg_id, write_xml
 from wx_mp_svr.wire.crypto import Cipher, ReusedCipher
@@ -104,31 +106,23 @@ class Sender:
         return self.seal(write_xml({**head, **elements}).encode(), said)
 
 
+def request_of(push: Push) -> bytes:
+    """Return what goes over the wire."""
+    head = (
+        f"POST {CALLBACK}?{push.query} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: Mozilla/4.0\r\nAccept: */*\r\n"
+        f"Content-Type: text/xml\r\nContent-Length: {len(push.body)}\r\n\r\n"
+    )
+    return head.encode() + push.body
+
+
+_config = Config()
+
+
 def environ_of(push: Push) -> dict[str, Any]:
-    """Return what a threaded WSGI server makes of a push."""
-    return {
-        "REQUEST_METHOD": "POST",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": CALLBACK,
-        "QUERY_STRING": push.query,
-        "CONTENT_TYPE": "text/xml",
-        "CONTENT_LENGTH": str(len(push.body)),
-        "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_HOST": "127.0.0.1",
-        "HTTP_ACCEPT": "*/*",
-        "HTTP_PRAGMA": "no-cache",
-        "HTTP_USER_AGENT": "Mozilla/4.0",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(push.body),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-    }
+    """Return what gunicorn's threaded workers make of a push."""
+    request = next(iter(RequestParser(_config, [request_of(push)], ("127.0.0.1", 50_000))))
+    _, environ = create(request, None, ("127.0.0.1", 50_000), ("127.0.0.1", 80), _config)
+    return {**environ, "wsgi.multithread": True}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import servers
-from pushes import CALLBACK, Push, Sender, Sent, check_answer
+from pushes import CALLBACK, Sender, Sent, check_answer, request_of
 from tables import mark, quartiles, table
 
 HERE = Path(__file__).resolve().parent
@@ -104,16 +104,8 @@ def _write(folder: Path, seconds: int) -> dict[str, Path]:
     for mode in ("safe", "plain"):
         files[mode] = folder / f"{mode}.requests"
         pushes = Sender(mode).texts(RATE * seconds)
-        files[mode].write_bytes(SEPARATOR.join(_request(push) for push in pushes))
+        files[mode].write_bytes(SEPARATOR.join(request_of(push) for push in pushes))
     return files
-
-
-def _request(push: Push) -> bytes:
-    head = (
-        f"POST {CALLBACK}?{push.query} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: Mozilla/4.0\r\nAccept: */*\r\n"
-        f"Content-Type: text/xml\r\nContent-Length: {len(push.body)}\r\n\r\n"
-    )
-    return head.encode() + push.body
 
 
 def _load(port: int, pids: list[int], requests: Path, connections: int, seconds: int) -> Run:

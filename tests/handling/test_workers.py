@@ -4,6 +4,8 @@ import gc
 import subprocess
 import sys
 import threading
+import time
+from functools import partial
 
 import pytest
 import servers
@@ -13,6 +15,7 @@ from wx_mp_svr import WxMpServer
 from wx_mp_svr.clock import REAL
 from wx_mp_svr.handling.workers import Loop, Pool, in_thread
 from wx_mp_svr.store.memory import MemoryStore
+from wx_mp_svr.store.sqlite import SQLiteStore
 from wx_mp_svr.testing import FakeWeChat
 
 TOKEN = "WorkersToken"
@@ -232,3 +235,46 @@ def test_who_waits_as_one_should_is_accused_of_nothing(store, caplog, tmp_path):
     wechat.sleep(3)
     assert "卡住了事件循环" not in caplog.text
     assert "wx-mp-loop" not in threads
+
+
+class SixVerbs:
+    """A store that notes in whose thread it is asked."""
+
+    def __init__(self, store):
+        self.threads = set()
+        for verb in ("get", "get_many", "set", "add", "incr", "delete"):
+            setattr(self, verb, partial(self._ask, getattr(store, verb)))
+
+    def _ask(self, verb, *args):
+        self.threads.add(threading.current_thread().name)
+        return verb(*args)
+
+
+class NotedSQLiteStore(SixVerbs, SQLiteStore):
+    """One that can put writes off."""
+
+    def __init__(self, path):
+        SQLiteStore.__init__(self, path)
+        self.add_all = partial(self._ask, self.add_all)
+        SixVerbs.__init__(self, self)
+
+
+@pytest.mark.parametrize("kind", ["of the user's own", "sqlite"])
+def test_the_quick_reply_of_a_coroutine_does_not_ask_the_store_in_the_loop(kind, tmp_path):
+    """It is put off there, or takes the way through a thread; and each time it is there for the next copy."""
+    store = NotedSQLiteStore(tmp_path / "store") if kind == "sqlite" else SixVerbs(MemoryStore())
+    ran = 0
+
+    async def count(req):
+        nonlocal ran
+        ran += 1
+        return "在"
+
+    wechat = FakeWeChat(WxMpServer(token=TOKEN, store=store, on_message=count), token=TOKEN)
+    for number in range(12):
+        sealed = wechat.seal(wechat.build("text", {"Content": "在吗", "MsgId": str(number)}))
+        assert [wechat.send_xml("", sealed=sealed).content for _ in range(2)] == ["在", "在"]
+        time.sleep(0.1)  # over the second in which nobody looks for offers
+    assert ran == 12
+    assert store.threads
+    assert "wx-mp-loop" not in store.threads

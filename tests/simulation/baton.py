@@ -219,6 +219,9 @@ class _BatonLock:
                 self._stage.wake(self._waits.pop(0))
 
 
+VERBS = ("get", "get_many", "set", "add", "add_all", "incr", "delete")
+
+
 class BatonStore:
     """A store in front of each of whose verbs the baton may change hands."""
 
@@ -230,7 +233,7 @@ class BatonStore:
 
             return gated
 
-        for name in ("get", "get_many", "set", "add", "incr", "delete"):
+        for name in VERBS:
             setattr(self, name, verb(getattr(store, name)))
 
 
@@ -270,7 +273,7 @@ class FailingStore(BatonStore):
 
             return ask
 
-        for name in ("get", "get_many", "set", "add", "incr", "delete"):
+        for name in VERBS:
             setattr(self, name, verb(name))
 
 

@@ -15,6 +15,7 @@ from wx_mp_svr.delivery.texts import Texts
 from wx_mp_svr.handling.handlers import Handlers
 from wx_mp_svr.messages import read_msg
 from wx_mp_svr.store.guarded import GuardedStore
+from wx_mp_svr.store.late import LateStore
 from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.store.place import Place
 from wx_mp_svr.testing.judge import split_links
@@ -54,7 +55,7 @@ class Process:
         settings = Settings(token="Simulated1", max_held=world.max_held, max_jobs=world.max_jobs)
         spare: Any = world.spare
         bare: Any = FailingStore(world.store, self.clock, lambda: world.fault_of(self))
-        store = GuardedStore(bare, self.clock, spare)
+        store = GuardedStore(LateStore(bare), self.clock, spare)
         ledger = Ledger(store, self.clock, keep_seconds=600, keep_answers=86400)
         links = Links(settings.fetch_words)
         texts = Texts(settings, ledger, links, self.clock)

@@ -14,7 +14,7 @@ from ..wire.xmlio import legal
 from .ledger import Ledger, Page
 from .push import user_key
 from .rules import Times
-from .texts import MAX_TEXT, WINDOW, Texts
+from .texts import MAX_TEXT, WINDOW, Texts, is_silent
 
 log = logging.getLogger("wx_mp_svr")
 
@@ -124,6 +124,17 @@ class Answer:
                 self.over = True
                 self._wake()
 
+    def reply_at_once(self, rsp: RspMsg) -> bool:
+        """Take the handler's reply if nothing of that may block; false if `reply` has to."""
+        if not self._ledger.needs_no_look:
+            return False
+        with self._lock:
+            if not self._end_early(rsp, mention=False):
+                return False
+            self.over = True
+            self._wake()
+            return True
+
     def settle(self, *, delivered: bool) -> None:
         """See to what becomes of a late answer: the user's next reply mentions it, unless it was delivered."""
         if self.promised is None or self.req.answerable != "yes":
@@ -135,8 +146,10 @@ class Answer:
             self._ledger.offer(user, self.promised)
 
     def _end(self, rsp: RspMsg) -> RspMsg | None:
+        if self._end_early(rsp, mention=True):
+            return None
         req = self.req
-        silent = req.answerable == "no" or not req.openid  # WeChat wants an acknowledgement and nothing else
+        silent = is_silent(req)
         if isinstance(rsp, TextRspMsg) and not silent:
             self._text += ("\n\n" if self._text else "") + legal(rsp.content)
         text = "" if silent else self._text
@@ -204,6 +217,17 @@ class Answer:
             self._seen = self._position + kept.chars
         self._go_on_behind(kept)
         return kept
+
+    def _end_early(self, rsp: RspMsg, *, mention: bool) -> bool:
+        """Write the reply as the only page, if nobody else can have begun to write one or to do without it."""
+        first = not self._text and self.number == 1 and self.promised is None and not self._queued
+        if not first or self._clock.now() - self.arrived >= self._times.held_after * SOON:
+            return False
+        page = self._texts.only_page(rsp, self.req, mention=mention)
+        if page is None or not self._ledger.put_off(self.push, page):
+            return False
+        self._go_on_behind(page)
+        return True
 
     def _go_on_behind(self, page: Page) -> None:
         self._pages[self._page] = page

@@ -202,6 +202,25 @@ class Ledger:
             return page
         return self.page(push, number) or page
 
+    def put_off(self, push: str, page: Page) -> bool:
+        """Write the only page of an answer that comes before any try has given up, without waiting until it is written.
+
+        Nobody else writes that page then, and copies of the push wait for it, or find it in this process. The price: if the
+        process is killed (kill -9) within the second until it is written, a copy that WeChat still sends is run again; and
+        a copy that meets a full house in another process within it gets a link, behind which the answer will be.
+
+        Returns:
+            False where nothing can be put off, and `write_page` has to write it.
+        """
+        add_late = getattr(self._store, "add_late", None)  # stores in memory and guarded ones have it
+        return add_late is not None and bool(add_late(page_key(push, 1), tuple(page), self._keep_seconds))
+
+    def write_late(self) -> None:
+        """Write what was put off."""
+        write_late = getattr(self._store, "write_late", None)
+        if write_late is not None:
+            write_late()
+
     def keep_page(self, push: str, number: int, page: Page) -> None:
         """Let a page live as long as an answer behind a link: the promise was made while the page was being written."""
         self._store.set(page_key(push, number), tuple(page), self._keep_answers)
@@ -292,6 +311,11 @@ class Ledger:
             self._look_at = now + OFFERS_SECONDS
             self._offered = self._store.get(f"{SCHEMA}:offers") is not None
         return self._offered
+
+    @property
+    def needs_no_look(self) -> bool:
+        """Whether `has_offers` is false and known without a question to the store, which may block."""
+        return not self._offered and self._clock.now() < self._look_at
 
     def offered(self, user: str) -> int | None:
         """Return the number of a ready answer that this user has neither fetched nor been told of."""

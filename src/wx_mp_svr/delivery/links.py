@@ -58,7 +58,7 @@ class Links:
         if req.bizmsgmenuid:
             found = _ID.fullmatch(req.bizmsgmenuid)
             return Tap(int(found[1]), int(found[2]), found[3] or "") if found else None
-        found = self._words.fullmatch(req.content)
+        found = self._words.fullmatch(req.content) if self._fetch_words in req.content else None
         return Tap(int(found[1]), int(found[2] or 1)) if found else None
 
     def is_tap(self, words: str) -> bool:

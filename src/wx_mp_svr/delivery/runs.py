@@ -355,6 +355,7 @@ class Runs(ForkAware):
             begun: Since when, by the clock; for all accounts the same, so that `grace` is spent once.
         """
         until = begun + self._settings.grace
+        self._ledger.write_late()
         while self.here and self._clock.now() < until:
             self._clock.sleep(0.05)
         if self.here:
@@ -363,6 +364,7 @@ class Runs(ForkAware):
                 "%d 个处理函数没能在退出前结束，会由微信的重试重新运行",
                 *(len(self.here), len(self.here)),
             )
+        self._ledger.write_late()
         self.alive.stop()
 
     def stats(self) -> dict[str, int]:

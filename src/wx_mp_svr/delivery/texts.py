@@ -7,6 +7,7 @@ from ..clock import Clock
 from ..config import Settings
 from ..req_msg import ReqMsg
 from ..rsp_msg import EmptyRspMsg, RspMsg, TextRspMsg, render
+from ..wire.xmlio import legal
 from .ledger import Ledger, Page
 from .links import Links, Tap
 from .pages import cut, settled
@@ -15,6 +16,16 @@ from .push import user_key
 MAX_TEXT = 2047  # bytes of a text reply that WeChat delivers
 PAGE_BYTES = 2000  # of a page, its link included
 WINDOW = 8 * 1024  # characters that a cut looks at: a page and a margin, so that long texts cost no more a page
+
+
+def is_silent(req: ReqMsg) -> bool:
+    """Whether WeChat wants an acknowledgement and nothing else."""
+    return req.answerable == "no" or not req.openid
+
+
+def _fits(text: str) -> bool:
+    """Whether a text needs no second page."""
+    return len(text) * 4 <= MAX_TEXT or len(text.encode()) <= MAX_TEXT
 
 
 class Texts:
@@ -56,6 +67,23 @@ class Texts:
     def _slow(self, req: ReqMsg, link: str) -> str:
         return self.say(req, (self._settings.slow_text or "") + (link if self._settings.slow_link else ""))
 
+    def only_page(self, rsp: RspMsg, req: ReqMsg, *, mention: bool) -> Page | None:
+        """Write a reply that is the whole answer; None when its text needs several pages.
+
+        Args:
+            rsp: What was replied.
+            req: Whom it answers.
+            mention: Whether it may mention another answer that waits for the user.
+        """
+        if is_silent(req):
+            return Page("")
+        text = legal(rsp.content) if isinstance(rsp, TextRspMsg) else ""
+        if not text.strip():
+            return Page(self.render(rsp, req))
+        if not _fits(text):
+            return None
+        return Page(self.render(TextRspMsg(self._with_offer(req, text) if mention else text), req), len(text))
+
     def full_page(self, push: str, req: ReqMsg, number: int, rest: str) -> Page | None:
         """Cut a page off a text that is too long for one, with a link to the next.
 
@@ -68,7 +96,7 @@ class Texts:
         Returns:
             The page, None when *rest* fits into one.
         """
-        if len(rest) * 4 <= MAX_TEXT or len(rest.encode()) <= MAX_TEXT:
+        if _fits(rest):
             return None
         link = self._next_link(push, req, number)
         chars = cut(rest, PAGE_BYTES - len(link.encode()))

@@ -52,6 +52,9 @@ class Sink(Protocol):
     def reply(self, rsp: RspMsg) -> RspMsg | None:
         """Take the last word; return what the user has not seen if it comes late, else None."""
 
+    def reply_at_once(self, rsp: RspMsg) -> bool:
+        """Take it if nothing of that may block; else false."""
+
     def settle(self, *, delivered: bool) -> None:
         """Hear whether a late reply has been delivered in another way."""
 
@@ -229,14 +232,27 @@ class Driver:
         took = self._clock.now() - begun
         if exc is not None:
             rsp = self._failed(handler, sink, exc, took)
-        elif log.isEnabledFor(logging.INFO):
-            words = f"{took:.1f} s" if took >= 1 else f"{took * 1000:.0f} ms"
-            extra = {"handler": handler, "took": took}
-            name = title(handler).rpartition("<locals>.")[2]
-            log.info("%s → %s() · %s", kind_of(sink.req), name, words, extra=extra)
+        else:
+            _tell(handler, sink.req, took)
+        self._reply(sink, rsp)
+
+    def _reply(self, sink: Sink, rsp: RspMsg) -> None:
         late = sink.reply(rsp)
         if late is not None:
             sink.settle(delivered=self._tell_late(sink, late))
+
+    def _checked_reply(self, handler: Handler, sink: Sink, result: Any, begun: float) -> RspMsg | None:
+        """Return the reply; None if it is not as it should be or the session is to be given back, which `_end` sees to."""
+        session = sink.req.session
+        if session.locked:
+            return None
+        session.finish()
+        try:
+            rsp = fit(as_reply(result, handler), sink.req, strict=self._strict())
+        except Exception:
+            return None
+        _tell(handler, sink.req, self._clock.now() - begun)
+        return rsp
 
     def _failed(self, handler: Handler, sink: Sink, exc: BaseException, took: float) -> RspMsg:
         """Log a bug in a handler, and return what the user gets."""
@@ -303,8 +319,12 @@ class Driver:
                     result = await self._await(handler(sink.req, **found.groups), handler, sink)
                 except BaseException as error:
                     exc = error
-                # With what is set in this context, the application's among it.
-                await self._loop.aside(copy_context().run, self._end, handler, sink, result, exc, begun)
+                rsp = self._checked_reply(handler, sink, result, begun) if exc is None else None
+                # To a thread only if need be: that costs more than the reply. With what is set in this context, the app's.
+                if rsp is None:
+                    await self._loop.aside(copy_context().run, self._end, handler, sink, result, exc, begun)
+                elif not sink.reply_at_once(rsp):
+                    await self._loop.aside(copy_context().run, self._reply, sink, rsp)
         except Exception as exc:
             await self._loop.aside(self._outside, handler, sink, exc)
 
@@ -318,6 +338,14 @@ class Driver:
                 if sink.full:
                     break
         return None
+
+
+def _tell(handler: Handler, req: ReqMsg, took: float) -> None:
+    """Write the line that says which handler has answered."""
+    if log.isEnabledFor(logging.INFO):
+        words = f"{took:.1f} s" if took >= 1 else f"{took * 1000:.0f} ms"
+        name = title(handler).rpartition("<locals>.")[2]
+        log.info("%s → %s() · %s", kind_of(req), name, words, extra={"handler": handler, "took": took})
 
 
 def _checked(piece: Any, handler: Handler) -> str:

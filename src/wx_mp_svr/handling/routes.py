@@ -77,7 +77,7 @@ class Routes:
         return Found(handler, {}) if handler is not None else None
 
     def _find_text(self, content: str) -> Found | None:
-        if handler := self._words.get(_plain(content)):
+        if self._words and (handler := self._words.get(_plain(content))):
             return Found(handler, {})
         if not self._patterns:
             return None

@@ -134,7 +134,7 @@ class Loop(ForkAware):
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._coroutines: set[asyncio.Task[None]] = set()
+        self._coroutines: set[asyncio.Task[Any] | None] = set()
         self._watched = False
 
     def _get(self) -> "asyncio.AbstractEventLoop":
@@ -161,24 +161,24 @@ class Loop(ForkAware):
         Raises:
             RuntimeError: There is no thread to be had.
         """
+        import asyncio
+
         loop, clock = self._get(), self._clock
 
         async def run() -> None:
+            task = asyncio.current_task()
+            self._coroutines.add(task)  # a loop itself refers to its tasks only weakly
             try:
                 await work()
             except BaseException:
                 log.exception("a bug of wx-mp-svr")
             finally:
+                self._coroutines.discard(task)
                 clock.leave()
 
         self._watch()
         clock.enter()
-        context = Context()
-        loop.call_soon_threadsafe(lambda: self._keep(loop.create_task(run())), context=context)
-
-    def _keep(self, task: "asyncio.Task[None]") -> None:
-        self._coroutines.add(task)  # a loop itself refers to its tasks only weakly
-        task.add_done_callback(self._coroutines.discard)
+        loop.call_soon_threadsafe(lambda: loop.create_task(run()), context=Context())
 
     def _watch(self) -> None:
         """See to it that somebody looks whether the loop goes on, as long as there are coroutines in it."""

@@ -14,6 +14,7 @@ from ..clock import REAL, Clock
 from ..forking import ForkAware
 from . import PROBE, Store
 from .alive import is_beat
+from .late import LateStore
 from .spare import Spare
 
 log = logging.getLogger("wx_mp_svr")
@@ -41,6 +42,7 @@ class GuardedStore(ForkAware):
 
     def __init__(self, store: Store, clock: Clock = REAL, spare: Spare | None = None) -> None:
         self._store = store
+        self._late = store if isinstance(store, LateStore) else None
         self._clock = clock
         self._spare = spare or Spare()
         self._at_turn: list[Callable[[], None]] = []
@@ -130,6 +132,22 @@ class GuardedStore(ForkAware):
         if won:
             self._note(key, value, ttl)
         return won
+
+    def add_late(self, key: str, value: Any, ttl: float) -> bool:
+        """Keep *value* if there is none, for others to see a moment later; false where nothing can be put off."""
+        if self._down or self._late is None:
+            return False
+        self._late.add_late(key, value, ttl)
+        self._note(key, value, ttl)  # so that the spare has it if the store goes down first
+        return True
+
+    def write_late(self) -> None:
+        """Write what was put off. While the store is down it goes on waiting."""
+        if self._late is not None and not self._down:
+            try:
+                self._late.write_late()
+            except Exception as exc:
+                self._fall(exc)
 
     def incr(self, key: str, ttl: float) -> int:
         """Count up from 1 and return the count; *ttl* starts with the first."""
@@ -260,6 +278,7 @@ class GuardedStore(ForkAware):
             if self.down:
                 self._try_to_come_back()
                 continue
+            self.write_late()
             while self._lately and self._clock.now() - self._lately[0][3] > LATELY_SECONDS:
                 self._lately.popleft()
             with self._lock:

@@ -80,10 +80,13 @@ class MemoryStore(ForkAware):
             for key in keys:
                 self._items.pop(key, None)
 
-    def add_all(self, items: Sequence[tuple[str, Any, float]]) -> None:
-        """Add each of (key, value, ttl) of which there is none."""
-        for key, value, ttl in items:
-            self.add(key, value, ttl)
+    def add_late(self, key: str, value: Any, ttl: float) -> bool:
+        """Add: there is nothing to gain by putting it off."""
+        return self.add(key, value, ttl)
+
+    def add_all(self, items: Sequence[tuple[str, Any, float]]) -> bool:
+        """Add each of (key, value, ttl) of which there is none; true if that was so of the last one."""
+        return [self.add(key, value, ttl) for key, value, ttl in items][-1:] == [True]
 
     def items(self) -> list[tuple[str, Any, float]]:
         """Return all that there is: key, value, and the seconds that it has left."""
@@ -93,7 +96,8 @@ class MemoryStore(ForkAware):
 
     def _put(self, key: str, value: Any, end: float, now: float) -> None:
         self._items[key] = (value, end)
-        self._soonest = min(self._soonest, end)
+        if end < self._soonest:
+            self._soonest = end
         self._writes += 1
         if len(self._items) > self._max_keys or self._writes >= SWEEP_EVERY:
             self._sweep(now)

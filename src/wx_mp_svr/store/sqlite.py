@@ -118,11 +118,16 @@ class SQLiteStore:
                 lambda database: database.executemany("DELETE FROM item WHERE key = ?", [(key,) for key in keys])
             )
 
-    def add_all(self, items: Sequence[tuple[str, Any, float]]) -> None:
-        """Add each of (key, value, ttl) of which there is none, in one transaction."""
+    def add_all(self, items: Sequence[tuple[str, Any, float]]) -> bool:
+        """Add each of (key, value, ttl) of which there is none, in one transaction; true if that was so of the last one."""
         now = self._clock()
         rows = [(key, dump(value), now + ttl, now) for key, value, ttl in items]
-        self._transact(lambda database: database.executemany(_ADD, rows))
+
+        def add(database: sqlite3.Connection) -> bool:
+            database.executemany(_ADD, rows[:-1])
+            return database.execute(_ADD, rows[-1]).rowcount == 1
+
+        return self._transact(add) if rows else False
 
     def items(self) -> list[tuple[str, Any, float]]:
         """Return all that there is: key, value, and the seconds that it has left."""

@@ -7,7 +7,6 @@ XML or signatures. The only importer of Crypto.
 import base64
 import binascii
 import os
-import struct
 import threading
 
 from Crypto.Cipher import AES
@@ -44,6 +43,8 @@ class Cipher:
     def __init__(self, encoding_aes_key: str, appid: str) -> None:
         self._key = key_of(encoding_aes_key)
         self._appid = appid.encode()
+        # What a packet ends with, by the value of its padding: AppID and padding.
+        self._ends = {pad: self._appid + bytes([pad]) * pad for pad in range(1, PAD_BLOCK + 1)}
 
     def _decrypt_blocks(self, ciphertext: bytes) -> bytes:
         # The key's first half is the IV: WeChat's rule. The random filler in front makes up for it.
@@ -68,12 +69,9 @@ class Cipher:
         if not ciphertext or len(ciphertext) % AES.block_size:
             raise BadCiphertext("cannot be decrypted")
         plain = self._decrypt_blocks(ciphertext)
-        pad = plain[-1]
-        if not 1 <= pad <= PAD_BLOCK or plain[-pad:] != bytes([pad]) * pad or len(plain) < HEAD_BYTES + pad:
-            raise BadCiphertext("cannot be decrypted")
-        (length,) = struct.unpack_from(">I", plain, RANDOM_BYTES)
-        end = HEAD_BYTES + length
-        if end > len(plain) - pad or plain[end:-pad] != self._appid:
+        end = HEAD_BYTES + int.from_bytes(plain[RANDOM_BYTES:HEAD_BYTES], "big")
+        # Length, AppID and all bytes of the padding at once: each of them off leaves something else behind the message.
+        if plain[end:] != self._ends.get(plain[-1]):
             raise BadCiphertext("cannot be decrypted")
         return plain[HEAD_BYTES:end]
 
@@ -86,9 +84,8 @@ class Cipher:
                 fixed IV they are all that makes two equal messages differ.
         """
         filler = self._filler() if filler is None else filler
-        plain = b"".join((filler, struct.pack(">I", len(message)), message, self._appid))
-        pad = PAD_BLOCK - len(plain) % PAD_BLOCK
-        plain += bytes([pad]) * pad
+        pad = PAD_BLOCK - (HEAD_BYTES + len(message) + len(self._appid)) % PAD_BLOCK
+        plain = b"".join((filler, len(message).to_bytes(4, "big"), message, self._ends[pad]))
         return base64.b64encode(self._encrypt_blocks(plain)).decode()
 
 

@@ -24,6 +24,12 @@ _SAFE_BODY = re.compile(
     rb"<Encrypt><!\[CDATA\[([A-Za-z0-9+/]+={0,2})\]\]></Encrypt>\s*</xml>\s*"
 )
 _NONCE = re.compile(r"[!-~]{1,128}", re.ASCII)
+# What WeChat sends with a push, in its order: nothing twice, nothing percent-encoded.
+_USUAL_QUERY = re.compile(
+    r"signature=([0-9a-f]{40})&timestamp=([0-9]{10})&nonce=([0-9A-Za-z]{1,128})&openid=[\w-]{0,64}"
+    r"(?:&encrypt_type=aes&msg_signature=([0-9a-f]{40}))?",
+    re.ASCII,
+)
 
 
 class Params(NamedTuple):
@@ -48,6 +54,10 @@ def read_params(query: str) -> Params:
             the nonce not 1 to 128 printable ASCII characters. Moving digits between the two, which the signature would
             not notice, is thereby bounded.
     """
+    usual = _USUAL_QUERY.fullmatch(query)
+    if usual is not None:
+        signature, timestamp, nonce, msg_signature = usual.groups("")
+        return Params(signature, timestamp, nonce, msg_signature, "aes" if msg_signature else "")
     if len(query) > MAX_QUERY:
         raise BadParams(f"the query is over {MAX_QUERY} bytes")
     found: dict[str, str] = {}

@@ -140,8 +140,13 @@ def dump(fields: Mapping[str, Any]) -> str:
     str goes into CDATA, int stands bare, a mapping becomes children, and a list repeats its element. Characters that XML
     does not allow are dropped: one of them would cost the user the whole reply.
     """
-    pairs = ((name, item) for name, value in fields.items() for item in (value if isinstance(value, list) else [value]))
-    return "".join(f"<{name}>{_inner(item)}</{name}>" for name, item in pairs)
+    return "".join(
+        [
+            f"<{name}>{_inner(item)}</{name}>"
+            for name, value in fields.items()
+            for item in (value if isinstance(value, list) else (value,))
+        ]
+    )
 
 
 def _inner(value: Any) -> str:
