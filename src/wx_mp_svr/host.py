@@ -10,18 +10,16 @@ from typing import Any
 from flask import Flask, Request, Response, signals
 from flask.sessions import SecureCookieSessionInterface
 
-from .front import Front
-
 _SIGNALS = (
     *(signals.request_started, signals.request_finished, signals.request_tearing_down, signals.got_request_exception),
     *(signals.appcontext_pushed, signals.appcontext_popped, signals.appcontext_tearing_down),
 )
 
 
-def leaves_room_in_front(app: Flask) -> bool:
-    """Whether what we put in front of Flask comes behind all that the app has around it: there is nothing yet."""
+def leaves_room_in_front(app: Flask, ours: type) -> bool:
+    """Whether what we put in front of Flask comes behind all that the app has around it: nothing yet but what is ours."""
     app_around: Any = app.wsgi_app
-    return type(app) is Flask and (isinstance(app_around, Front) or app_around == Flask.wsgi_app.__get__(app))
+    return type(app) is Flask and (isinstance(app_around, ours) or app_around == Flask.wsgi_app.__get__(app))
 
 
 def notices(app: Flask, endpoint: str, view: Callable[..., Any], environ: dict[str, Any]) -> bool:

@@ -203,7 +203,7 @@ class WxMpServer(Hooks):
         if self._alone:
             app.wsgi_app = Front(app.wsgi_app, (path, f"{path}/"), self._answer)  # type: ignore
             app.register_error_handler(404, self._say_what_this_is)
-        elif host.leaves_room_in_front(app):  # the path with another end may get a view of the app's own
+        elif host.leaves_room_in_front(app, Front):  # the path with another end may get a view of the app's own
             app.wsgi_app = Front(  # type: ignore
                 app.wsgi_app, (path,), self._answer, partial(host.notices, app, endpoint, self._view)
             )
