@@ -25,7 +25,7 @@ from wx_mp_svr.desk import cli
 from wx_mp_svr.store.sqlite import SWEEP_EVERY, SQLiteStore
 from wx_mp_svr.testing import FakeWeChat
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
 ACCOUNT = {"token": "Strangers1", "appid": "wx0123456789abcdef", "aes_key": "s" * 43}
 

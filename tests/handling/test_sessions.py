@@ -31,7 +31,7 @@ from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.testing import FakeWeChat
 
 ACCOUNT = {"appid": "wx0123456789abcdef", "token": "Sessions1", "aes_key": "s" * 43}
-BOTS = Path(__file__).parent / "bots"
+BOTS = Path(__file__).parent.parent / "bots"
 PATIENCE = 15.0  # seconds until something that must happen counts as not happening
 BEAT = 0.03  # seconds that a second of these processes takes
 CLOCK = FastClock(1 / BEAT)

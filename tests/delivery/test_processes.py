@@ -19,7 +19,7 @@ from wx_mp_svr.testing.judge import Judge, Try
 from wx_mp_svr.testing.line import HttpTarget, Line
 
 ACCOUNT = {"appid": "wx0123456789abcdef", "token": "ManyToken1", "aes_key": "m" * 43}
-BOTS = Path(__file__).parent / "bots"
+BOTS = Path(__file__).parent.parent / "bots"
 
 
 @contextmanager

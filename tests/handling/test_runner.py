@@ -24,7 +24,7 @@ from wx_mp_svr import ConfigError, WxMpServer
 from wx_mp_svr.clock import FastClock
 from wx_mp_svr.testing import FakeWeChat, Result
 
-BOTS = Path(__file__).resolve().parent / "bots"
+BOTS = Path(__file__).resolve().parent.parent / "bots"
 TRY = 5.0  # seconds from one try of WeChat's to the next
 PATIENCE = 40  # seconds until something that must happen counts as not happening
 
