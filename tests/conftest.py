@@ -89,7 +89,6 @@ def wechat(request: pytest.FixtureRequest, fronts: dict[tuple[str, str], servers
 LONG = (
     "test_runner",
     "test_processes",
-    "test_threats",
     "test_end_to_end",
     "test_simulator",
     "test_demos",
