@@ -22,6 +22,9 @@ def refusal(safe: Live) -> HttpAnswer:
     return answer
 
 
+ONE_OF_EACH = ("b40-one-character", "b41-17-bytes", "b42-pad-33", "b43-ffffffff", "b44-another", "b47-no-xml")
+
+
 @pytest.mark.parametrize("name", list(FORGERIES))
 def test_b46_no_failure_can_be_told_from_another(safe, refusal, name):
     """An oracle would decrypt messages byte by byte: status, headers and body are the same for all of them."""
@@ -30,7 +33,7 @@ def test_b46_no_failure_can_be_told_from_another(safe, refusal, name):
     assert answer.comparable == refusal.comparable
 
 
-@pytest.mark.parametrize("name", list(FORGERIES))
+@pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_b46_nor_in_compatible_mode(compatible, refusal, name):
     letter = compatible.wechat.envelope(FORGERIES[name])
     answer = compatible.refuses(letter.query, letter.body)
@@ -47,7 +50,7 @@ def test_b46_the_ground_truth_is_accepted(safe):
 
 def test_b46_the_log_has_one_word_for_all_of_them(caplog):
     with fresh() as live:
-        for name in ("b40-one-character", "b41-17-bytes", "b42-pad-33", "b43-ffffffff", "b44-another"):
+        for name in ONE_OF_EACH[:5]:  # the last one is refused for its XML
             letter = live.wechat.envelope(FORGERIES[name])
             live.wechat.post(letter.query, letter.body)
     refused = [line for line in warnings_of(caplog) if line.startswith("refused ") and "remote=" in line]

@@ -38,21 +38,21 @@ from wx_mp_svr import ConfigError, ImageReqMsg, WxMpServer
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "PROPFIND", "FOO"])
-def test_b110_other_methods_are_not_allowed(live, method):
-    letter = live.wechat.letter(text("method"))
-    with live.untouched():
+def test_b110_other_methods_are_not_allowed(safe, method):
+    letter = safe.wechat.letter(text("method"))
+    with safe.untouched():
         path = f"{servers.CALLBACK}?{urllib.parse.urlencode(letter.query)}"
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(letter.body)}\r\n\r\n"
-        status = status_of(raw(live.wechat.url, head.encode() + letter.body))
+        status = status_of(raw(safe.wechat.url, head.encode() + letter.body))
         assert status in ((405, 501) if method == "CONNECT" else (405,))
 
 
-def test_b111_head_and_options_do_no_harm(live):
-    with live.untouched():
-        query = {**live.wechat.stamp(), "echostr": "4711"}
-        head = live.wechat.request("HEAD", query)
+def test_b111_head_and_options_do_no_harm(safe):
+    with safe.untouched():
+        query = {**safe.wechat.stamp(), "echostr": "4711"}
+        head = safe.wechat.request("HEAD", query)
         assert (head.status, head.body) in ((200, b""), (405, b""))
-        assert live.wechat.request("OPTIONS", query).status in (200, 204, 405)
+        assert safe.wechat.request("OPTIONS", query).status in (200, 204, 405)
 
 
 @pytest.mark.parametrize(
@@ -78,26 +78,26 @@ def test_b111_head_and_options_do_no_harm(live):
         "/wx_mp_cb;a=b",
     ],
 )
-def test_b112_other_paths_are_not_there(live, path):
-    query = {**live.wechat.stamp(), "echostr": "4711"}
-    assert live.wechat.request("GET", query, path=path).status == 404
-    letter = live.wechat.letter(text("path"))
-    with live.untouched():
-        assert live.wechat.request("POST", letter.query, letter.body, path=path).status == 404
+def test_b112_other_paths_are_not_there(safe, path):
+    query = {**safe.wechat.stamp(), "echostr": "4711"}
+    assert safe.wechat.request("GET", query, path=path).status == 404
+    letter = safe.wechat.letter(text("path"))
+    with safe.untouched():
+        assert safe.wechat.request("POST", letter.query, letter.body, path=path).status == 404
 
 
 @pytest.mark.parametrize("path", ["/wx_mp_cb", "/wx_mp_cb/"])
-def test_b112_the_path_works_with_and_without_slash(live, path):
-    assert live.wechat.request("GET", {**live.wechat.stamp(), "echostr": "4711"}, path=path).body == b"4711"
-    letter = live.wechat.letter(xml := text("slash"))
-    answer = live.wechat.request("POST", letter.query, letter.body, path=path)
-    assert live.wechat.open(answer, xml)["Content"] == "slash"
+def test_b112_the_path_works_with_and_without_slash(safe, path):
+    assert safe.wechat.request("GET", {**safe.wechat.stamp(), "echostr": "4711"}, path=path).body == b"4711"
+    letter = safe.wechat.letter(xml := text("slash"))
+    answer = safe.wechat.request("POST", letter.query, letter.body, path=path)
+    assert safe.wechat.open(answer, xml)["Content"] == "slash"
 
 
 @pytest.mark.parametrize("path", ["//wx_mp_cb", "/wx_mp_cb//", "/./wx_mp_cb"])
-def test_b112_nothing_is_redirected(live, path):
+def test_b112_nothing_is_redirected(safe, path):
     """WeChat does not follow."""
-    assert live.wechat.request("GET", {**live.wechat.stamp(), "echostr": "4711"}, path=path).status in (200, 404)
+    assert safe.wechat.request("GET", {**safe.wechat.stamp(), "echostr": "4711"}, path=path).status in (200, 404)
 
 
 def padded(live: Live, size: int, mode: str | None = None) -> Letter:
@@ -110,34 +110,34 @@ def padded(live: Live, size: int, mode: str | None = None) -> Letter:
 LIMIT = 128 * 1024
 
 
-def test_b113_the_limit_is_128_kb(live):
-    letter = padded(live, LIMIT)
-    assert live.wechat.post(letter.query, letter.body).status == 200
-    with live.untouched():
-        letter = padded(live, LIMIT + 1)
-        assert live.wechat.post(letter.query, letter.body).status == 413
-        assert live.wechat.post({}, letter.body).status == 413
+def test_b113_the_limit_is_128_kb(safe):
+    letter = padded(safe, LIMIT)
+    assert safe.wechat.post(letter.query, letter.body).status == 200
+    with safe.untouched():
+        letter = padded(safe, LIMIT + 1)
+        assert safe.wechat.post(letter.query, letter.body).status == 413
+        assert safe.wechat.post({}, letter.body).status == 413
 
 
 @pytest.mark.parametrize("megabytes", [2, 20])
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
-def test_b113_a_large_body_is_refused(live, megabytes, signed):
-    letter = padded(live, megabytes * 1024 * 1024)
+def test_b113_a_large_body_is_refused(safe, megabytes, signed):
+    letter = padded(safe, megabytes * 1024 * 1024)
     query = urllib.parse.urlencode(letter.query if signed else {})
-    with live.untouched():
+    with safe.untouched():
         head = f"POST {servers.CALLBACK}?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         request = f"{head}Content-Length: {len(letter.body)}\r\n\r\n".encode() + letter.body
-        assert status_of(raw(live.wechat.url, request)) in (413, None)
+        assert status_of(raw(safe.wechat.url, request)) in (413, None)
 
 
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
-def test_b113_a_declared_length_of_200_mb_is_not_waited_for(live, signed):
+def test_b113_a_declared_length_of_200_mb_is_not_waited_for(safe, signed):
     """A little over the limit is sent, and the answer comes without the rest."""
-    letter = padded(live, LIMIT + 5000)
+    letter = padded(safe, LIMIT + 5000)
     query = urllib.parse.urlencode(letter.query if signed else {})
-    with live.untouched():
+    with safe.untouched():
         head = f"POST {servers.CALLBACK}?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-        response = raw(live.wechat.url, f"{head}Content-Length: {200 * 1024 * 1024}\r\n\r\n".encode() + letter.body)
+        response = raw(safe.wechat.url, f"{head}Content-Length: {200 * 1024 * 1024}\r\n\r\n".encode() + letter.body)
         assert status_of(response) in (413, None)
 
 
@@ -156,15 +156,15 @@ def test_b113_is_told_in_the_log(caplog):
     assert [line for line in warnings_of(caplog) if line.startswith("refused reason=size remote=127.0.0.1")]
 
 
-def test_b114_a_compressed_body_is_not_inflated(live):
+def test_b114_a_compressed_body_is_not_inflated(safe):
     headers = {"Content-Type": "text/xml", "Content-Encoding": "gzip"}
-    letter = live.wechat.letter(text("compressed"))
-    with live.untouched():
-        assert_refused(live.wechat.post(letter.query, gzip.compress(letter.body), headers))
+    letter = safe.wechat.letter(text("compressed"))
+    with safe.untouched():
+        assert_refused(safe.wechat.post(letter.query, gzip.compress(letter.body), headers))
         bomb = gzip.compress(b"<xml>" + b"a" * 20_000_000)
         assert len(bomb) < LIMIT
         started = time.monotonic()
-        assert_refused(live.wechat.post(letter.query, bomb, headers))
+        assert_refused(safe.wechat.post(letter.query, bomb, headers))
         assert time.monotonic() - started < 3
 
 
@@ -183,22 +183,22 @@ def test_b114_a_compressed_body_is_not_inflated(live):
     ],
     ids=ascii,
 )
-def test_b115_the_content_type_does_not_matter(live, content_type):
-    letter = live.wechat.letter(xml := text("类型"))
+def test_b115_the_content_type_does_not_matter(safe, content_type):
+    letter = safe.wechat.letter(xml := text("类型"))
     headers = {} if content_type is None else {"Content-Type": content_type}
-    assert live.wechat.open(live.wechat.post(letter.query, letter.body, headers), xml)["Content"] == "类型"
+    assert safe.wechat.open(safe.wechat.post(letter.query, letter.body, headers), xml)["Content"] == "类型"
 
 
 @pytest.mark.parametrize(
     "content_type",
     ["application/x-www-form-urlencoded", "multipart/form-data", "multipart/form-data; boundary=x", "multipart/mixed"],
 )
-def test_b116_not_even_that_of_a_form(live, content_type):
-    letter = live.wechat.letter(xml := text("表单=&"))
-    answer = live.wechat.post(letter.query, letter.body, {"Content-Type": content_type})
+def test_b116_not_even_that_of_a_form(safe, content_type):
+    letter = safe.wechat.letter(xml := text("表单=&"))
+    answer = safe.wechat.post(letter.query, letter.body, {"Content-Type": content_type})
     assert answer.status in (200, 415)
     if answer.status == 200:
-        assert live.wechat.open(answer, xml)["Content"] == "表单=&"
+        assert safe.wechat.open(answer, xml)["Content"] == "表单=&"
 
 
 def post_head(wechat: WeChat, letter: Letter, *lines: str) -> bytes:
@@ -256,8 +256,8 @@ def abuse_connections(wechat: WeChat) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the development server's threads
-def test_b117_broken_connections_do_no_harm(live):
-    abuse_connections(live.wechat)
+def test_b117_broken_connections_do_no_harm(safe):
+    abuse_connections(safe.wechat)
 
 
 def test_b117_nor_to_waitress_gunicorn_and_nginx(wechat):
@@ -273,8 +273,8 @@ def break_chunks(wechat: WeChat) -> None:
     assert wechat.open(wechat.post(letter.query, letter.body), xml)["Content"] == "chunks"
 
 
-def test_b117_b123_chunks_that_are_none_are_the_senders_fault(live, caplog):
-    break_chunks(live.wechat)
+def test_b117_b123_chunks_that_are_none_are_the_senders_fault(safe, caplog):
+    break_chunks(safe.wechat)
     assert "Traceback" not in caplog.text
 
 
@@ -283,22 +283,22 @@ def test_b117_nor_are_they_a_fault_behind_waitress_gunicorn_and_nginx(wechat):
 
 
 @pytest.mark.parametrize("chunk", [7, 4096])
-def test_b117_a_chunked_body_is_a_body(live, chunk):
-    letter = live.wechat.letter(xml := text("chunks"))
+def test_b117_a_chunked_body_is_a_body(safe, chunk):
+    letter = safe.wechat.letter(xml := text("chunks"))
     response = raw(
-        live.wechat.url, post_head(live.wechat, letter, "Transfer-Encoding: chunked") + chunked(letter.body, chunk)
+        safe.wechat.url, post_head(safe.wechat, letter, "Transfer-Encoding: chunked") + chunked(letter.body, chunk)
     )
     assert status_of(response) in (200, 400, 411, 501)
     if status_of(response) == 200:
         answer = HttpAnswer(200, [("Content-Type", "text/xml")], response.partition(b"\r\n\r\n")[2])
-        assert live.wechat.open(answer, xml)["Content"] == "chunks"
+        assert safe.wechat.open(answer, xml)["Content"] == "chunks"
 
 
-def test_b117_a_large_chunked_body_is_refused(live):
-    letter = padded(live, 1024 * 1024)
-    head = post_head(live.wechat, letter, "Transfer-Encoding: chunked")
-    with live.untouched():
-        status = status_of(raw(live.wechat.url, head + chunked(letter.body, 60_000)))
+def test_b117_a_large_chunked_body_is_refused(safe):
+    letter = padded(safe, 1024 * 1024)
+    head = post_head(safe.wechat, letter, "Transfer-Encoding: chunked")
+    with safe.untouched():
+        status = status_of(raw(safe.wechat.url, head + chunked(letter.body, 60_000)))
         assert status in (413, 411, 501, None)
 
 
