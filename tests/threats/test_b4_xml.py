@@ -498,11 +498,10 @@ INJECTIONS = [
 
 
 @pytest.mark.parametrize("content", INJECTIONS, ids=range(len(INJECTIONS)))
-@pytest.mark.parametrize("mode", ["plain", "safe"])
-def test_b73_a_text_cannot_break_out_of_its_element(mode, content):
+def test_b73_a_text_cannot_break_out_of_its_element(content):
     """`WeChat.open` counts the elements, and knows whom the reply is for."""
     legal = re.sub("[\x00-\x08\ufffe\ud800]", "", content)
-    with fresh(lambda req: content, mode=mode) as live:
+    with fresh(lambda req: content) as live:
         reply = live.wechat.ask(text("inject", FromUserName="oAttacker"))
     assert reply.names == ["ToUserName", "FromUserName", "CreateTime", "MsgType", "Content"]
     assert (reply["ToUserName"], reply["Content"]) == ("oAttacker", legal)

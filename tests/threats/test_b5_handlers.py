@@ -31,9 +31,8 @@ from wx_mp_svr.testing import FakeWeChat
 
 
 @pytest.mark.parametrize("name", list(RAISERS))
-@pytest.mark.parametrize("mode", ["plain", "safe"])
-def test_b80_a_handler_that_raises_gives_the_error_text(mode, name, caplog):
-    with fresh(RAISERS[name], mode=mode) as live:
+def test_b80_a_handler_that_raises_gives_the_error_text(name, caplog):
+    with fresh(RAISERS[name]) as live:
         xml = text("raise")
         answer = live.wechat.push(xml)
         assert live.wechat.open(answer, xml)["Content"] == ERROR_TEXT
@@ -68,15 +67,13 @@ def test_b80_a_failing_on_error_gives_the_error_text_too():
 
 
 @pytest.mark.parametrize("said", [None, "", EmptyRspMsg()], ids=["none", "empty-str", "empty-reply"])
-@pytest.mark.parametrize("mode", ["plain", "compatible", "safe"])
-def test_b81_silence_is_an_acknowledgement_in_clear(mode, said):
-    with fresh(lambda req: said, mode=mode) as live:
+def test_b81_silence_is_an_acknowledgement_in_clear(said):
+    with fresh(lambda req: said) as live:
         assert_ack(live.wechat.push(text("silence")))
 
 
-@pytest.mark.parametrize("mode", ["plain", "compatible", "safe"])
-def test_b82_a_str_is_a_text(mode):
-    with fresh(lambda req: "你好", mode=mode) as live:
+def test_b82_a_str_is_a_text():
+    with fresh(lambda req: "你好") as live:
         reply = live.wechat.ask(text("hi"))
         assert (reply["MsgType"], reply["Content"]) == ("text", "你好")
 
@@ -147,9 +144,8 @@ def test_b83_what_production_mends_development_complains_about(name, caplog):
     assert [r for r in caplog.records if r.name == LOG and r.levelno == logging.ERROR]
 
 
-@pytest.mark.parametrize("mode", ["plain", "safe"])
-def test_b84_an_empty_text_is_an_acknowledgement(mode):
-    with fresh(lambda req: TextRspMsg(""), mode=mode) as live:
+def test_b84_an_empty_text_is_an_acknowledgement():
+    with fresh(lambda req: TextRspMsg("")) as live:
         assert_ack(live.wechat.push(text("empty")))
 
 
@@ -188,10 +184,9 @@ REPLIES = {
 
 
 @pytest.mark.parametrize("kind", list(REPLIES))
-@pytest.mark.parametrize("mode", ["plain", "safe"])
-def test_b85_replies_have_the_structure_that_wechat_wants(mode, kind):
+def test_b85_replies_have_the_structure_that_wechat_wants(kind):
     said, expected = REPLIES[kind]
-    with fresh(lambda req: said, mode=mode) as live:
+    with fresh(lambda req: said) as live:
         reply = live.wechat.ask(text("reply"))  # To and From swapped, CreateTime: judged there
     assert reply["MsgType"] == kind
     assert {path: reply[path] for path in expected} == expected
@@ -240,8 +235,7 @@ def test_b86_a_retry_under_another_nonce_is_the_same_message(live):
 
 
 @pytest.mark.parametrize(("messages", "copies"), [(1, 5), (20, 3)])
-@pytest.mark.parametrize("mode", ["plain", "safe"])
-def test_b86_parallel_copies_run_once_and_all_get_the_reply(mode, messages, copies):
+def test_b86_parallel_copies_run_once_and_all_get_the_reply(messages, copies):
     """The handler waits until every copy is on its way, so that they do overlap."""
     numbers = itertools.count()
     arrived = threading.Barrier(messages * copies)
@@ -254,7 +248,7 @@ def test_b86_parallel_copies_run_once_and_all_get_the_reply(mode, messages, copi
         arrived.wait(TIMEOUT)
         return live.wechat.open(live.wechat.post(letter.query, letter.body), xml)["Content"]
 
-    with fresh(answer, mode=mode) as live:
+    with fresh(answer) as live:
         xmls = [text(f"message {n}") for n in range(messages)]
         with ThreadPoolExecutor(messages * copies) as pool:
             replies = list(pool.map(push, xmls * copies))
@@ -319,13 +313,12 @@ def test_b88_two_things_in_one_second_are_both_heard(live, other):
     assert len(live.calls) == before + 2
 
 
-@pytest.mark.parametrize("mode", ["plain", "safe"])
-def test_b101_200_messages_at_once_get_their_own_replies(mode):
+def test_b101_200_messages_at_once_get_their_own_replies():
     def push(n: int) -> tuple[str | None, str | None]:
         reply = live.wechat.ask(text(f"message {n}", FromUserName=f"oCrowd{n}"))
         return reply["ToUserName"], reply["Content"]
 
-    with fresh(lambda req: f"{req.openid}: {req.content}", mode=mode) as live, ThreadPoolExecutor(100) as pool:
+    with fresh(lambda req: f"{req.openid}: {req.content}") as live, ThreadPoolExecutor(100) as pool:
         replies = list(pool.map(push, range(200)))
         assert len(live.calls) == 200
     assert replies == [(f"oCrowd{n}", f"oCrowd{n}: message {n}") for n in range(200)]

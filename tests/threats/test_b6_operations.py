@@ -382,7 +382,7 @@ def moody(req: Any) -> Any:
     return object() if content == "wrong type" else content
 
 
-@pytest.mark.parametrize("mode", ["plain", "compatible", "safe"])
+@pytest.mark.parametrize("mode", ["plain", "safe"])
 @pytest.mark.parametrize("debug", [False, True], ids=["production", "debug"])
 def test_b120_no_secret_ever_shows(mode, debug, caplog):
     """Not in answers, logs, repr, or the messages of errors."""
