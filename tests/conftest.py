@@ -1,9 +1,10 @@
 """Servers that several tests share, started once."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import pytest
@@ -49,40 +50,41 @@ def _own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], servers.Running]]:
-    """The demo, served in three ways and three modes at once: (front, mode) -> a server that answers."""
-    home = tmp_path_factory.mktemp("fronts", numbered=True)
-    with ExitStack() as stack, ThreadPoolExecutor(9) as pool:
+def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], dict[str, servers.Running]]]:
+    """The demo, served in three ways: mode -> front -> a server that answers. A mode starts when a test asks for it."""
+    with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
 
-        def start(front: str, mode: str) -> servers.Running:
-            directory = home / front / mode
-            directory.mkdir(parents=True)
+        @cache
+        def serve(mode: str) -> dict[str, servers.Running]:
+            home = tmp_path_factory.mktemp(mode)
             settings = settings_of(mode)
-            if front == "demo":
-                return stack.enter_context(servers.demo(directory, **settings))
-            if front == "gunicorn":
-                return stack.enter_context(servers.gunicorn(directory, **settings))
-            return stack.enter_context(servers.gunicorn(directory, bind=f"unix:{socket_of(mode)}", **settings))
+            for front in FRONTS:
+                (home / front).mkdir()
+            demo = pool.submit(lambda: stack.enter_context(servers.demo(home / "demo", **settings)))
+            gunicorn = stack.enter_context(
+                servers.gunicorn(home / "gunicorn", socket=home / "gunicorn.sock", **settings)
+            )
+            backend = {"nginx": f"http://unix:{home / 'gunicorn.sock'}:"}
+            return {
+                "demo": demo.result(),
+                "gunicorn": gunicorn,
+                **stack.enter_context(servers.nginx(home / "nginx", backend)),
+            }
 
-        def socket_of(mode: str) -> str:
-            return str(home / f"{mode}.sock")
-
-        keys = [(front, mode) for front in FRONTS for mode in MODES]
-        started = dict(zip(keys, pool.map(lambda key: start(*key), keys), strict=True))
-        (home / "proxy").mkdir()
-        proxied = stack.enter_context(
-            servers.nginx(home / "proxy", {mode: f"http://unix:{socket_of(mode)}:" for mode in MODES})
-        )
-        yield {**started, **{("nginx", mode): server for mode, server in proxied.items()}}
+        yield serve
 
 
-@pytest.fixture(
-    scope="session", params=[(front, mode) for front in FRONTS for mode in MODES], ids=lambda key: "-".join(key)
-)
-def wechat(request: pytest.FixtureRequest, fronts: dict[tuple[str, str], servers.Running]) -> WeChat:
+@pytest.fixture(scope="session", params=[(front, mode) for front in FRONTS for mode in MODES], ids="-".join)
+def wechat(request: pytest.FixtureRequest, fronts: Callable[[str], dict[str, servers.Running]]) -> WeChat:
     """WeChat in front of each of the nine servers."""
-    mode = request.param[1]
-    return WeChat(fronts[request.param].url, **ACCOUNT, mode=mode)
+    front, mode = request.param
+    return WeChat(fronts(mode)[front].url, **ACCOUNT, mode=mode)
+
+
+@pytest.fixture(scope="session", params=FRONTS)
+def front(request: pytest.FixtureRequest, fronts: Callable[[str], dict[str, servers.Running]]) -> WeChat:
+    """WeChat in front of each kind of server, in safe mode: for what the mode does not decide."""
+    return WeChat(fronts("safe")[request.param].url, **ACCOUNT, mode="safe")
 
 
 # Stories in real seconds and through real servers: each of these files takes one worker a minute or two.

@@ -75,14 +75,14 @@ def bot(directory: Path, program: str, *, workers: bool = False, **settings: str
 
 
 @contextmanager
-def gunicorn(directory: Path, *, bind: str = "", **settings: str) -> Iterator[Running]:
-    """``gunicorn --workers 2 --threads 8 demo:server``; *bind* is ``unix:PATH``, or a port is found."""
-    address = bind or f"127.0.0.1:{free_port()}"
+def gunicorn(directory: Path, *, socket: Path | None = None, **settings: str) -> Iterator[Running]:
+    """``gunicorn --workers 2 --threads 8 demo:server`` on a port that is free, and at *socket*."""
+    address = f"127.0.0.1:{free_port()}"
     options = ["--workers", "2", "--threads", "8", "-k", "gthread", "--bind", address, "--graceful-timeout", "2"]
+    options += [] if socket is None else ["--bind", f"unix:{socket}"]
     command = [sys.executable, "-m", "gunicorn", *options, "--chdir", str(DEMO), "demo:server"]
     with running(command, environment(directory, settings), directory) as process:
-        url = f"http+{bind}" if bind else f"http://{address}{CALLBACK}"
-        yield answering(url, process, directory)
+        yield answering(f"http://{address}{CALLBACK}", process, directory)
 
 
 @contextmanager
@@ -316,10 +316,6 @@ def answering(url: str, process: subprocess.Popen[bytes], directory: Path) -> Ru
 def answers(url: str) -> bool:
     target = urllib.parse.urlsplit(url)
     try:
-        if target.scheme.startswith("http+unix"):
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.connect(target.path)
-            return True
         connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=5)
         try:
             connection.request("GET", target.path)

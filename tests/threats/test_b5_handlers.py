@@ -324,9 +324,9 @@ def test_b101_200_messages_at_once_get_their_own_replies():
     assert replies == [(f"oCrowd{n}", f"oCrowd{n}: message {n}") for n in range(200)]
 
 
-def test_b101_through_gunicorn_and_nginx_too(wechat):
+def test_b101_through_gunicorn_and_nginx_too(front):
     with ThreadPoolExecutor(50) as pool:
-        replies = list(pool.map(lambda n: wechat.ask(text(f"message {n}"))["Content"], range(200)))
+        replies = list(pool.map(lambda n: front.ask(text(f"message {n}"))["Content"], range(200)))
     assert replies == [f"message {n}" for n in range(200)]
 
 

@@ -141,12 +141,12 @@ def test_b113_a_declared_length_of_200_mb_is_not_waited_for(safe, signed):
         assert status_of(response) in (413, None)
 
 
-def test_b113_through_gunicorn_and_nginx_too(wechat):
-    letter = wechat.letter(xml := text("size"))
+def test_b113_through_gunicorn_and_nginx_too(front):
+    letter = front.letter(xml := text("size"))
     for size in (LIMIT + 5000, 2 * 1024 * 1024):
-        request = post_head(wechat, letter, f"Content-Length: {size}") + letter.body.ljust(size, b"\n")
-        assert status_of(raw(wechat.url, request)) in (413, None)
-    assert wechat.open(wechat.post(letter.query, letter.body), xml)["Content"] == "size"
+        request = post_head(front, letter, f"Content-Length: {size}") + letter.body.ljust(size, b"\n")
+        assert status_of(raw(front.url, request)) in (413, None)
+    assert front.open(front.post(letter.query, letter.body), xml)["Content"] == "size"
 
 
 def test_b113_is_told_in_the_log(caplog):
@@ -260,8 +260,8 @@ def test_b117_broken_connections_do_no_harm(safe):
     abuse_connections(safe.wechat)
 
 
-def test_b117_nor_to_waitress_gunicorn_and_nginx(wechat):
-    abuse_connections(wechat)
+def test_b117_nor_to_waitress_gunicorn_and_nginx(front):
+    abuse_connections(front)
 
 
 def break_chunks(wechat: WeChat) -> None:
@@ -278,8 +278,8 @@ def test_b117_b123_chunks_that_are_none_are_the_senders_fault(safe, caplog):
     assert "Traceback" not in caplog.text
 
 
-def test_b117_nor_are_they_a_fault_behind_waitress_gunicorn_and_nginx(wechat):
-    break_chunks(wechat)
+def test_b117_nor_are_they_a_fault_behind_waitress_gunicorn_and_nginx(front):
+    break_chunks(front)
 
 
 @pytest.mark.parametrize("chunk", [7, 4096])
