@@ -1,10 +1,9 @@
 """Servers that several tests share, started once."""
 
-import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from wechat import WeChat
 
 MODES = ("plain", "compatible", "safe")
 FRONTS = ("demo", "gunicorn", "nginx")
-CHROMIUM = "/usr/bin/chromium"
 ARGS = [
     "--headless=new",
     "--no-sandbox",
@@ -50,41 +48,39 @@ def _own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], dict[str, servers.Running]]]:
-    """The demo, served in three ways: mode -> front -> a server that answers. A mode starts when a test asks for it."""
-    with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
+def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], servers.Running]]:
+    """The demo, served in three ways: front, mode -> a server that answers. Each starts when a test asks for it."""
+    with ExitStack() as stack:
 
         @cache
-        def serve(mode: str) -> dict[str, servers.Running]:
-            home = tmp_path_factory.mktemp(mode)
-            settings = settings_of(mode)
-            for front in FRONTS:
-                (home / front).mkdir()
-            demo = pool.submit(lambda: stack.enter_context(servers.demo(home / "demo", **settings)))
-            gunicorn = stack.enter_context(
-                servers.gunicorn(home / "gunicorn", socket=home / "gunicorn.sock", **settings)
-            )
-            backend = {"nginx": f"http://unix:{home / 'gunicorn.sock'}:"}
-            return {
-                "demo": demo.result(),
-                "gunicorn": gunicorn,
-                **stack.enter_context(servers.nginx(home / "nginx", backend)),
-            }
+        def backend(mode: str) -> tuple[servers.Running, Path]:
+            home = tmp_path_factory.mktemp(f"gunicorn-{mode}")
+            socket = home / "gunicorn.sock"
+            return stack.enter_context(servers.gunicorn(home, socket=socket, **settings_of(mode))), socket
+
+        @cache
+        def serve(front: str, mode: str) -> servers.Running:
+            if front == "gunicorn":
+                return backend(mode)[0]
+            home = tmp_path_factory.mktemp(f"{front}-{mode}")
+            if front == "demo":
+                return stack.enter_context(servers.demo(home, **settings_of(mode)))
+            return stack.enter_context(servers.nginx(home, {front: f"http://unix:{backend(mode)[1]}:"}))[front]
 
         yield serve
 
 
 @pytest.fixture(scope="session", params=[(front, mode) for front in FRONTS for mode in MODES], ids="-".join)
-def wechat(request: pytest.FixtureRequest, fronts: Callable[[str], dict[str, servers.Running]]) -> WeChat:
+def wechat(request: pytest.FixtureRequest, fronts: Callable[[str, str], servers.Running]) -> WeChat:
     """WeChat in front of each of the nine servers."""
     front, mode = request.param
-    return WeChat(fronts(mode)[front].url, **ACCOUNT, mode=mode)
+    return WeChat(fronts(front, mode).url, **ACCOUNT, mode=mode)
 
 
 @pytest.fixture(scope="session", params=FRONTS)
-def front(request: pytest.FixtureRequest, fronts: Callable[[str], dict[str, servers.Running]]) -> WeChat:
+def front(request: pytest.FixtureRequest, fronts: Callable[[str, str], servers.Running]) -> WeChat:
     """WeChat in front of each kind of server, in safe mode: for what the mode does not decide."""
-    return WeChat(fronts("safe")[request.param].url, **ACCOUNT, mode="safe")
+    return WeChat(fronts(request.param, "safe").url, **ACCOUNT, mode="safe")
 
 
 # Stories in real seconds and through real servers: each of these files takes one worker a minute or two.
@@ -112,18 +108,22 @@ def pytest_runtest_makereport() -> Any:
     return report
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say in one line what was left out, and which packages it needs."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    packages = [reason.partition(servers.NEEDS)[2] for reason in reasons if servers.NEEDS in reason]
+    if packages:
+        needed = " ".join(sorted(set(packages)))
+        terminalreporter.write_line(f"{len(packages)} tests were left out: sudo apt-get install {needed}", yellow=True)
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A real browser, without a page."""
-    if not shutil.which(CHROMIUM):
-        pytest.fail(
-            f"{CHROMIUM} is missing, but these tests need a real browser: apt-get install chromium fonts-noto-cjk"
-        )
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        pytest.fail("playwright is missing: pip install playwright (its own browsers are not needed)")
+    from playwright.sync_api import sync_playwright  # not at the top: most tests have no need of it
+
+    program = servers.installed("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        browser = playwright.chromium.launch(executable_path=program, args=ARGS)
         yield browser
         browser.close()

@@ -55,6 +55,24 @@ def free_port() -> int:
     pytest.fail("no free port on 127.0.0.1")
 
 
+# Programs that pip cannot bring, by the names that they have, and the package that does.
+PACKAGES = {
+    ("nginx",): "nginx-light",
+    ("redis-server",): "redis-server",
+    ("chromium", "chromium-browser", "google-chrome"): "chromium",
+}
+NEEDS = "needs the package "
+
+
+def installed(name: str) -> str:
+    """Find a program; a test that needs it is left out where it is not installed, and the last line of the run says so."""
+    (names,) = (names for names in PACKAGES if name in names)
+    folders = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+    if found := next(filter(None, (shutil.which(each, path=folders) for each in names)), None):
+        return found
+    pytest.skip(NEEDS + PACKAGES[names])
+
+
 def demo(directory: Path, **settings: str) -> AbstractContextManager[Running]:
     """``python demo/demo.py``: waitress where it is installed, else Flask's development server."""
     return bot(directory, "demo", WX_MP_HOST="127.0.0.1", **settings)
@@ -108,9 +126,7 @@ def nginx_of(
     directory: Path, blocks: Mapping[str, str], http: str = ""
 ) -> Iterator[tuple[dict[str, int], subprocess.Popen[bytes]]]:
     """One nginx with a port for each of *blocks* (name -> what stands in its ``server``); gives ports and process."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.fail("nginx is not installed, but these tests need a real one: apt-get install nginx-light")
+    program = installed("nginx")
     ports = {name: free_port() for name in blocks}
     servers = "\n".join(f"    server {{ listen 127.0.0.1:{ports[name]}; {block} }}" for name, block in blocks.items())
     temporary = "\n".join(
@@ -183,9 +199,7 @@ class RedisServer:
         """Start and wait for the first answer; nothing happens when it runs."""
         if self._process is not None:
             return
-        program = shutil.which("redis-server")
-        if program is None:
-            pytest.fail("redis-server is not installed, but these tests need a real one: apt-get install redis-server")
+        program = installed("redis-server")
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         options += ["--dir", str(self._folder), "--daemonize", "no"]
         options += ["--requirepass", self.password] if self.password else []

@@ -99,11 +99,8 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    directory, port = tmp_path_factory.mktemp("redis"), servers.free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-    with servers.running(command, dict(os.environ), directory):
-        wait_until(lambda: servers.connects(port), directory / "log.txt")
-        yield port
+    with servers.redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.port
 
 
 @pytest.fixture(scope="module", params=enumerate(QUEUES), ids=[queue.name for queue in QUEUES])
