@@ -5,7 +5,6 @@ import contextvars
 import logging
 import re
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -660,7 +659,7 @@ def test_a_handler_that_has_always_been_quick_runs_in_the_requests_own_thread():
 
     def handler(req, bot):
         names.append(threading.current_thread().name)
-        time.sleep(float(req.content))
+        bot.wechat.sleep(float(req.content))
         return req.content
 
     bot = Bot(handler)
@@ -682,7 +681,7 @@ def test_a_quick_handler_that_begins_to_hang_takes_no_more_request_threads():
         bot.wechat.send_text("now")
         hanging = [pool.submit(bot.wechat.send_text, "hang", openid="o0")]
         bot.until(lambda: len(names) == 2)
-        time.sleep(2 * QUICK_SECONDS)  # no luck: from now on it counts as slow
+        bot.wechat.sleep(2 * QUICK_SECONDS)  # no luck: from now on it counts as slow
         hanging += [pool.submit(bot.wechat.send_text, "hang", openid=f"o{n}") for n in (1, 2)]
         bot.until(lambda: bot.server.stats()["held"] == 2)
         gate.set()
@@ -711,7 +710,7 @@ def test_what_the_interpreter_keeps_from_a_handler_in_a_crowd_does_not_make_it_s
 
     def handler(req, bot):
         names.append(threading.current_thread().name)
-        time.sleep(0.06)
+        bot.wechat.sleep(0.06)
         return "quick"
 
     bot = Bot(handler, time_scale=1)

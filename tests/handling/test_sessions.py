@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -642,11 +641,11 @@ def test_a_process_whose_first_beat_is_late_is_not_gone():
     for _ in range(3):
         next(attempt)
         store.set(beat_key("late"), 1, 60)
-        time.sleep(2 * BEAT)
+        CLOCK.sleep(2)
         next(attempt)
         store.delete(beat_key("late"))
     next(attempt)
-    time.sleep(2 * BEAT)
+    CLOCK.sleep(2)
     assert next(attempt, "locked") == "locked"
 
 
@@ -656,7 +655,7 @@ def test_the_patience_with_one_process_is_not_used_up_by_another():
     attempt, lock = tries(process(store))
     store.set(lock, "gone token", 60)
     next(attempt)
-    time.sleep(2 * BEAT)
+    CLOCK.sleep(2)
     store.set(lock, "new token", 60)
     assert next(attempt, "locked") != "locked"
 
@@ -679,7 +678,7 @@ def test_a_lock_that_another_one_is_taking_over_is_not_waited_for_for_ever():
     store.add(f"{lock.removesuffix(':lock')}:gone token", 1, 60)
     with pytest.raises(SessionBusy):
         for _ in attempt:
-            time.sleep(BEAT)
+            CLOCK.sleep(1)
 
 
 # -- whatever goes wrong -----------------------------------------------------------------------------------------------
@@ -1014,7 +1013,7 @@ def test_the_waiting_messages_of_one_user_leave_half_of_the_threads_to_others(ca
         elif req.content == "touch":
             waiting.release()
             return str(len(req.session))
-        time.sleep(0.06)  # never so quick that it runs in the request's own thread
+        wechat.sleep(0.06)  # never so quick that it runs in the request's own thread
         return "done"
 
     server, wechat = served(handler, scale=1, max_jobs=6)
