@@ -90,18 +90,14 @@ DURATIONS = [
 
 @pytest.mark.parametrize(("seconds", "tries", "taps"), DURATIONS, ids=[row[0] for row in DURATIONS])
 def test_however_long_a_handler_takes_it_runs_once_and_its_answer_arrives(seconds, tries, taps):
-    """A tenth of a second separates some rows from the next case: a busy machine may need a second look."""
-    for _ in range(3):
-        bot = Bot(sleeper)
-        result = bot.wechat.send_text(seconds)
-        first, needed = result, 0
-        while result.links and needed < 5:
-            result, needed = bot.wechat.tap(result), needed + 1
-        assert result.content == f"过了{seconds}秒"
-        assert bot.ran == [seconds]
-        assert all(check.level == "ok" for check in first.checks)
-        if (statuses(first), needed) == (tries, taps):
-            return
+    bot = Bot(sleeper)
+    result = bot.wechat.send_text(seconds)
+    first, needed = result, 0
+    while result.links:
+        result, needed = bot.wechat.tap(result), needed + 1
+    assert result.content == f"过了{seconds}秒"
+    assert bot.ran == [seconds]
+    assert all(check.level == "ok" for check in first.checks)
     assert (statuses(first), needed) == (tries, taps)
 
 

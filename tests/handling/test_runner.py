@@ -148,7 +148,7 @@ def text_of(result: Result) -> str:
 
 
 def fetched(wechat: FakeWeChat, result: Result, *, taps: int) -> str:
-    """The answer, for which a busy machine may need a few more taps."""
+    """What the user has in the end, who taps as long as a link is offered."""
     for _ in range(taps):
         if not result.links:
             break

@@ -1282,7 +1282,7 @@ def stage(request, tmp_path_factory):
 
 
 def fetched(wechat, result):
-    """The answer, for which a busy machine may need a few taps: what was counted and in which process."""
+    """What the user has in the end, who taps as long as a link is offered: the number, and the process that counted."""
     for _ in range(5):
         if not result.links:
             break
