@@ -65,7 +65,7 @@ def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, 
             home = tmp_path_factory.mktemp(f"{front}-{mode}")
             if front == "demo":
                 return stack.enter_context(servers.demo(home, **settings_of(mode)))
-            return stack.enter_context(servers.nginx(home, {front: f"http://unix:{backend(mode)[1]}:"}))[front]
+            return stack.enter_context(servers.nginx(home, f"http://unix:{backend(mode)[1]}:"))
 
         yield serve
 

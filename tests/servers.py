@@ -104,21 +104,16 @@ def gunicorn(directory: Path, *, socket: Path | None = None, **settings: str) ->
 
 
 @contextmanager
-def nginx(directory: Path, backends: Mapping[str, str]) -> Iterator[dict[str, Running]]:
-    """One nginx with a port for each of *backends* (name -> ``http://host:port`` or ``http://unix:PATH:``)."""
-    blocks = {
-        name: f"""
+def nginx(directory: Path, backend: str) -> Iterator[Running]:
+    """One nginx in front of *backend*, ``http://host:port`` or ``http://unix:PATH:``, which answers already."""
+    block = f"""
         location / {{
             proxy_pass {backend};
             proxy_set_header Host $host;
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         }}"""
-        for name, backend in backends.items()
-    }
-    with nginx_of(directory, blocks) as (ports, process):
-        yield {
-            name: answering(f"http://127.0.0.1:{port}{CALLBACK}", process, directory) for name, port in ports.items()
-        }
+    with nginx_of(directory, {"bot": block}) as (ports, _):
+        yield Running(f"http://127.0.0.1:{ports['bot']}{CALLBACK}", directory / "log.txt")
 
 
 @contextmanager
