@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import servers
 from wechat import WeChat
+from xdist.scheduler import LoadFileScheduling
 
 MODES = ("plain", "compatible", "safe")
 FRONTS = ("demo", "gunicorn", "nginx")
@@ -83,21 +84,40 @@ def front(request: pytest.FixtureRequest, fronts: Callable[[str, str], servers.R
     return WeChat(fronts(request.param, "safe").url, **ACCOUNT, mode="safe")
 
 
-# Stories in real seconds and through real servers: each of these files takes one worker a minute or two.
-LONG = (
+# Stories in real seconds and through real servers: whichever of them came last, the other workers would wait for it.
+FIRST = (
     "test_runner",
     "test_processes",
-    "test_end_to_end",
+    "test_service_bot",
     "test_simulator",
+    "test_dev",
     "test_demos",
     "test_deploy",
+    "test_end_to_end",
 )
+# Files whose tests share nothing, or only with those of the same parameter: what stands behind this in a test's name tells
+# which of them belong together.
+APART = {"test_processes": "::", "test_dev": "::", "test_runner": "["}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long files: whichever comes last, the other workers wait for it."""
-    rank = {name: number for number, name in enumerate(LONG)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+    """Begin with what takes long."""
+    rank = {name: number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(FIRST)))
+
+
+class ByFile(LoadFileScheduling):
+    """A file is one worker's, so that what its tests share is started once; but for those of `APART`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        stem = Path(file).stem
+        return file + nodeid.partition(APART[stem])[2] if stem in APART else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Give the workers their tests."""
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
