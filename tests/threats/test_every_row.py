@@ -31,7 +31,9 @@ def said_in(tree):
 def named():
     """The numbers of all rows that tests name."""
     files = [*TESTS.rglob("test_*.py"), TESTS / "store_contract.py", TESTS / "threats/strange_input.py"]
-    words = " ".join(said for file in files if file != Path(__file__) for said in said_in(ast.parse(file.read_text())))
+    words = " ".join(
+        said for file in files if file != Path(__file__) for said in said_in(ast.parse(file.read_text("utf-8")))
+    )
     return {int(number) for number in re.findall(r"(?i)(?<![0-9a-z])b(\d{2,3})(?![0-9a-z])", words)}
 
 
