@@ -1,18 +1,18 @@
 """Servers that several tests share, started once."""
 
-import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import servers
 from wechat import WeChat
+from xdist.scheduler import LoadFileScheduling
 
 MODES = ("plain", "compatible", "safe")
 FRONTS = ("demo", "gunicorn", "nginx")
-CHROMIUM = "/usr/bin/chromium"
 ARGS = [
     "--headless=new",
     "--no-sandbox",
@@ -49,58 +49,75 @@ def _own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], servers.Running]]:
-    """The demo, served in three ways and three modes at once: (front, mode) -> a server that answers."""
-    home = tmp_path_factory.mktemp("fronts", numbered=True)
-    with ExitStack() as stack, ThreadPoolExecutor(9) as pool:
+def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], servers.Running]]:
+    """The demo, served in three ways: front, mode -> a server that answers. Each starts when a test asks for it."""
+    with ExitStack() as stack:
 
-        def start(front: str, mode: str) -> servers.Running:
-            directory = home / front / mode
-            directory.mkdir(parents=True)
-            settings = settings_of(mode)
-            if front == "demo":
-                return stack.enter_context(servers.demo(directory, **settings))
+        @cache
+        def backend(mode: str) -> tuple[servers.Running, Path]:
+            home = tmp_path_factory.mktemp(f"gunicorn-{mode}")
+            socket = home / "gunicorn.sock"
+            return stack.enter_context(servers.gunicorn(home, socket=socket, **settings_of(mode))), socket
+
+        @cache
+        def serve(front: str, mode: str) -> servers.Running:
             if front == "gunicorn":
-                return stack.enter_context(servers.gunicorn(directory, **settings))
-            return stack.enter_context(servers.gunicorn(directory, bind=f"unix:{socket_of(mode)}", **settings))
+                return backend(mode)[0]
+            home = tmp_path_factory.mktemp(f"{front}-{mode}")
+            if front == "demo":
+                return stack.enter_context(servers.demo(home, **settings_of(mode)))
+            return stack.enter_context(servers.nginx(home, f"http://unix:{backend(mode)[1]}:"))
 
-        def socket_of(mode: str) -> str:
-            return str(home / f"{mode}.sock")
-
-        keys = [(front, mode) for front in FRONTS for mode in MODES]
-        started = dict(zip(keys, pool.map(lambda key: start(*key), keys), strict=True))
-        (home / "proxy").mkdir()
-        proxied = stack.enter_context(
-            servers.nginx(home / "proxy", {mode: f"http://unix:{socket_of(mode)}:" for mode in MODES})
-        )
-        yield {**started, **{("nginx", mode): server for mode, server in proxied.items()}}
+        yield serve
 
 
-@pytest.fixture(
-    scope="session", params=[(front, mode) for front in FRONTS for mode in MODES], ids=lambda key: "-".join(key)
-)
-def wechat(request: pytest.FixtureRequest, fronts: dict[tuple[str, str], servers.Running]) -> WeChat:
+@pytest.fixture(scope="session", params=[(front, mode) for front in FRONTS for mode in MODES], ids="-".join)
+def wechat(request: pytest.FixtureRequest, fronts: Callable[[str, str], servers.Running]) -> WeChat:
     """WeChat in front of each of the nine servers."""
-    mode = request.param[1]
-    return WeChat(fronts[request.param].url, **ACCOUNT, mode=mode)
+    front, mode = request.param
+    return WeChat(fronts(front, mode).url, **ACCOUNT, mode=mode)
 
 
-# Stories in real seconds and through real servers: each of these files takes one worker a minute or two.
-LONG = (
+@pytest.fixture(scope="session", params=FRONTS)
+def front(request: pytest.FixtureRequest, fronts: Callable[[str, str], servers.Running]) -> WeChat:
+    """WeChat in front of each kind of server, in safe mode: for what the mode does not decide."""
+    return WeChat(fronts(request.param, "safe").url, **ACCOUNT, mode="safe")
+
+
+# Stories in real seconds and through real servers: whichever of them came last, the other workers would wait for it.
+FIRST = (
     "test_runner",
     "test_processes",
-    "test_threats",
-    "test_end_to_end",
+    "test_service_bot",
     "test_simulator",
+    "test_dev",
     "test_demos",
     "test_deploy",
+    "test_end_to_end",
 )
+# Files whose tests share nothing, or only with those of the same parameter: what stands behind this in a test's name tells
+# which of them belong together.
+APART = {"test_processes": "::", "test_dev": "::", "test_runner": "["}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long files: whichever comes last, the other workers wait for it."""
-    rank = {name: number for number, name in enumerate(LONG)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+    """Begin with what takes long."""
+    rank = {name: number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(FIRST)))
+
+
+class ByFile(LoadFileScheduling):
+    """A file is one worker's, so that what its tests share is started once; but for those of `APART`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        stem = Path(file).stem
+        return file + nodeid.partition(APART[stem])[2] if stem in APART else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Give the workers their tests."""
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -111,18 +128,22 @@ def pytest_runtest_makereport() -> Any:
     return report
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say in one line what was left out, and which packages it needs."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    packages = [reason.partition(servers.NEEDS)[2] for reason in reasons if servers.NEEDS in reason]
+    if packages:
+        needed = " ".join(sorted(set(packages)))
+        terminalreporter.write_line(f"{len(packages)} tests were left out: sudo apt-get install {needed}", yellow=True)
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A real browser, without a page."""
-    if not shutil.which(CHROMIUM):
-        pytest.fail(
-            f"{CHROMIUM} is missing, but these tests need a real browser: apt-get install chromium fonts-noto-cjk"
-        )
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        pytest.fail("playwright is missing: pip install playwright (its own browsers are not needed)")
+    from playwright.sync_api import sync_playwright  # not at the top: most tests have no need of it
+
+    program = servers.installed("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
+        browser = playwright.chromium.launch(executable_path=program, args=ARGS)
         yield browser
         browser.close()

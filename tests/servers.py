@@ -55,6 +55,24 @@ def free_port() -> int:
     pytest.fail("no free port on 127.0.0.1")
 
 
+# Programs that pip cannot bring, by the names that they have, and the package that does.
+PACKAGES = {
+    ("nginx",): "nginx-light",
+    ("redis-server",): "redis-server",
+    ("chromium", "chromium-browser", "google-chrome"): "chromium",
+}
+NEEDS = "needs the package "
+
+
+def installed(name: str) -> str:
+    """Find a program; a test that needs it is left out where it is not installed, and the last line of the run says so."""
+    (names,) = (names for names in PACKAGES if name in names)
+    folders = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+    if found := next(filter(None, (shutil.which(each, path=folders) for each in names)), None):
+        return found
+    pytest.skip(NEEDS + PACKAGES[names])
+
+
 def demo(directory: Path, **settings: str) -> AbstractContextManager[Running]:
     """``python demo/demo.py``: waitress where it is installed, else Flask's development server."""
     return bot(directory, "demo", WX_MP_HOST="127.0.0.1", **settings)
@@ -75,32 +93,27 @@ def bot(directory: Path, program: str, *, workers: bool = False, **settings: str
 
 
 @contextmanager
-def gunicorn(directory: Path, *, bind: str = "", **settings: str) -> Iterator[Running]:
-    """``gunicorn --workers 2 --threads 8 demo:server``; *bind* is ``unix:PATH``, or a port is found."""
-    address = bind or f"127.0.0.1:{free_port()}"
+def gunicorn(directory: Path, *, socket: Path | None = None, **settings: str) -> Iterator[Running]:
+    """``gunicorn --workers 2 --threads 8 demo:server`` on a port that is free, and at *socket*."""
+    address = f"127.0.0.1:{free_port()}"
     options = ["--workers", "2", "--threads", "8", "-k", "gthread", "--bind", address, "--graceful-timeout", "2"]
+    options += [] if socket is None else ["--bind", f"unix:{socket}"]
     command = [sys.executable, "-m", "gunicorn", *options, "--chdir", str(DEMO), "demo:server"]
     with running(command, environment(directory, settings), directory) as process:
-        url = f"http+{bind}" if bind else f"http://{address}{CALLBACK}"
-        yield answering(url, process, directory)
+        yield answering(f"http://{address}{CALLBACK}", process, directory)
 
 
 @contextmanager
-def nginx(directory: Path, backends: Mapping[str, str]) -> Iterator[dict[str, Running]]:
-    """One nginx with a port for each of *backends* (name -> ``http://host:port`` or ``http://unix:PATH:``)."""
-    blocks = {
-        name: f"""
+def nginx(directory: Path, backend: str) -> Iterator[Running]:
+    """One nginx in front of *backend*, ``http://host:port`` or ``http://unix:PATH:``, which answers already."""
+    block = f"""
         location / {{
             proxy_pass {backend};
             proxy_set_header Host $host;
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         }}"""
-        for name, backend in backends.items()
-    }
-    with nginx_of(directory, blocks) as (ports, process):
-        yield {
-            name: answering(f"http://127.0.0.1:{port}{CALLBACK}", process, directory) for name, port in ports.items()
-        }
+    with nginx_of(directory, {"bot": block}) as (ports, _):
+        yield Running(f"http://127.0.0.1:{ports['bot']}{CALLBACK}", directory / "log.txt")
 
 
 @contextmanager
@@ -108,9 +121,7 @@ def nginx_of(
     directory: Path, blocks: Mapping[str, str], http: str = ""
 ) -> Iterator[tuple[dict[str, int], subprocess.Popen[bytes]]]:
     """One nginx with a port for each of *blocks* (name -> what stands in its ``server``); gives ports and process."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.fail("nginx is not installed, but these tests need a real one: apt-get install nginx-light")
+    program = installed("nginx")
     ports = {name: free_port() for name in blocks}
     servers = "\n".join(f"    server {{ listen 127.0.0.1:{ports[name]}; {block} }}" for name, block in blocks.items())
     temporary = "\n".join(
@@ -183,9 +194,7 @@ class RedisServer:
         """Start and wait for the first answer; nothing happens when it runs."""
         if self._process is not None:
             return
-        program = shutil.which("redis-server")
-        if program is None:
-            pytest.fail("redis-server is not installed, but these tests need a real one: apt-get install redis-server")
+        program = installed("redis-server")
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         options += ["--dir", str(self._folder), "--daemonize", "no"]
         options += ["--requirepass", self.password] if self.password else []
@@ -316,10 +325,6 @@ def answering(url: str, process: subprocess.Popen[bytes], directory: Path) -> Ru
 def answers(url: str) -> bool:
     target = urllib.parse.urlsplit(url)
     try:
-        if target.scheme.startswith("http+unix"):
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.connect(target.path)
-            return True
         connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=5)
         try:
             connection.request("GET", target.path)

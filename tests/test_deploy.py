@@ -170,9 +170,7 @@ class Site:
 
 def nginx_command(directory: Path, site_text: str) -> list[str]:
     """A minimal main configuration around the site; as root and as anybody else."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.fail("nginx is not installed, but these tests need a real one: apt-get install nginx-light")
+    program = servers.installed("nginx")
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     user = f"user {pwd.getpwuid(os.geteuid()).pw_name};" if os.geteuid() == 0 else ""
     lines = [

@@ -205,11 +205,8 @@ def test_what_goes_wrong_later_is_said_as_well(wechat, model, bot, parts, cure, 
 STARTS = {
     "good": ({}, None),
     "wrong key": ({}, (NO_KEY, 401, "no")),
-    "empty purse": ({}, (NO_MONEY, 402, "Insufficient Balance")),
-    "unknown model": ({}, (NO_MODEL, 404, "The model `test-model` does not exist")),
     "no /v1": ({"OPENAI_BASE_URL": "{host}"}, (NO_URL, 404, "")),
     "too much": ({"OPENAI_BASE_URL": "{host}/v1/chat/completions"}, (NO_URL, 404, "")),
-    "a website": ({}, (NO_URL, 200, PAGE)),
     "nobody": ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, (GONE, 0, "")),
     "no host": ({"OPENAI_BASE_URL": "http://nowhere.invalid/v1"}, (GONE, 0, "")),
     "no scheme": ({"OPENAI_BASE_URL": "api.deepseek.com"}, (GONE, 0, "")),
@@ -231,8 +228,17 @@ def test_what_is_set_up_wrongly_is_said_at_start(tmp_path, name):
     assert said == ([expected[0]] if expected else [])
 
 
-@pytest.mark.parametrize("wrong", ["", "sk 1", "密钥", "sk-1\n"])
-@pytest.mark.parametrize("name", ["OPENAI_BASE_URL", "OPENAI_MODEL", "OPENAI_API_KEY"])
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("OPENAI_BASE_URL", ""),
+        ("OPENAI_MODEL", ""),
+        ("OPENAI_API_KEY", ""),
+        ("OPENAI_API_KEY", "sk 1"),
+        ("OPENAI_API_KEY", "密钥"),
+        ("OPENAI_API_KEY", "sk-1\n"),
+    ],
+)
 def test_what_can_be_no_setting_ends_the_start(tmp_path, model, name, wrong):
     env = servers.environment(tmp_path, {**settings_for(model), name: wrong})
     command = [sys.executable, "-c", "import llm_bot"]

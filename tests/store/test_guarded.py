@@ -17,6 +17,7 @@ from store_contract import EVERY_VERB, StoreContract, every_verb
 from store_contract import VERBS as ALONE
 from waiting import until
 
+from wx_mp_svr.clock import FastClock
 from wx_mp_svr.errors import StoreError
 from wx_mp_svr.store.guarded import REST_SECONDS, GuardedStore
 from wx_mp_svr.store.memory import MemoryStore
@@ -102,13 +103,16 @@ class DeadStore:
 
 
 class TestGuardedStoreThatIsDown(StoreContract):
-    """Nor does it where the store never answers."""
+    """Nor does it where the store never answers.
+
+    On a clock that nobody moves: else what looks whether it is back would do so, and log, for as long as tests run.
+    """
 
     def make_store(self, clock=None):
         spare = Spare()
         if clock is not None:
             spare._store = MemoryStore(clock=clock)
-        return GuardedStore(DeadStore(), spare=spare)
+        return GuardedStore(DeadStore(), FastClock(jumps=True), spare)
 
 
 class Machine:

@@ -9,7 +9,7 @@ import pytest
 from wx_mp_svr.errors import BadSignature, Refused
 from wx_mp_svr.wire.signature import sign, verify
 
-VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text("utf-8"))
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors.json").read_text("utf-8"))
 SIGNED = VECTORS["signature_vectors"] + [v for v in VECTORS["aes_vectors"] if v["signature"]]
 SEALED = [v for v in VECTORS["aes_vectors"] if v["msg_signature"]]
 

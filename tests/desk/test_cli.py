@@ -40,7 +40,7 @@ KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 TOKEN, APPID = "CommandLine7", "wx2c2769f8efd9abc2"
 SAFE = {"token": TOKEN, "appid": APPID, "aes_key": KEY}
 ENV = {"WX_MP_TOKEN": TOKEN, "WX_MP_APPID": APPID, "WX_MP_AES_KEY": KEY}
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def answer(req):

@@ -220,16 +220,14 @@ def test_a_route_that_can_never_match_is_refused_and_names_the_line(rules, messa
     assert str(error.value).startswith(line_of(handler))
 
 
-@pytest.mark.parametrize(
-    "rules", list(itertools.permutations(["CLICK k", "click K", "VIEW", "scan", "image", "voice"], 3))
-)
-def test_routes_that_differ_may_stand_in_any_order(rules):
-    hooks = Hooks()
-    for rule in rules:
-        if rule in ("VIEW", "scan"):
-            hooks.event(rule)(hear)
-        else:
-            write(hooks, rule)
+def test_routes_that_differ_may_stand_in_any_order():
+    for rules in itertools.permutations(["CLICK k", "click K", "VIEW", "scan", "image", "voice"], 3):
+        hooks = Hooks()
+        for rule in rules:
+            if rule in ("VIEW", "scan"):
+                hooks.event(rule)(hear)
+            else:
+                write(hooks, rule)
 
 
 @pytest.mark.parametrize(

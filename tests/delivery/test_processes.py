@@ -19,7 +19,7 @@ from wx_mp_svr.testing.judge import Judge, Try
 from wx_mp_svr.testing.line import HttpTarget, Line
 
 ACCOUNT = {"appid": "wx0123456789abcdef", "token": "ManyToken1", "aes_key": "m" * 43}
-BOTS = Path(__file__).parent / "bots"
+BOTS = Path(__file__).parent.parent / "bots"
 
 
 @contextmanager
@@ -67,9 +67,9 @@ def answered_by(directory, attempt):
     return until(logged, lambda: f"no worker has logged {attempt.query}")
 
 
-def wechat_for(*urls):
+def wechat_for(*urls, openid="o-1"):
     """A WeChat whose tries go to each of *urls* in turn."""
-    wechat = FakeWeChat(urls[0], **ACCOUNT)
+    wechat = FakeWeChat(urls[0], **ACCOUNT, openid=openid)
     targets = itertools.cycle([HttpTarget(url) for url in urls])
     wechat._post = lambda *args: next(targets)(*args)
     return wechat
@@ -168,15 +168,23 @@ def test_what_one_machine_began_the_other_delivers(tmp_path, kind):
         store_of(kind, tmp_path) as store,
         gunicorn(first, workers=1, **store) as (one, _),
         gunicorn(second, workers=1, **store) as (two, _),
+        ThreadPoolExecutor(2) as pool,
     ):
-        wechat = wechat_for(one, two)
-        held = wechat.send_text("7 held")
-        assert [attempt.status for attempt in held.tries] == [None, 200]
-        assert held.content.startswith("你好held，")
-        late = wechat.send_text("17 late")
-        assert late.links[0].words == "查看回复1"
-        assert wechat.tap(late).content.startswith("你好late，")
-        assert wechat.tap(late).content.startswith("你好late，")
+
+        def held():
+            result = wechat_for(one, two).send_text("7 held")
+            assert [attempt.status for attempt in result.tries] == [None, 200]
+            assert result.content.startswith("你好held，")
+
+        def late():
+            wechat = wechat_for(one, two, openid="o-2")
+            result = wechat.send_text("17 late")
+            assert result.links[0].words == "查看回复1"
+            assert wechat.tap(result).content.startswith("你好late，")
+            assert wechat.tap(result).content.startswith("你好late，")
+
+        for told in [pool.submit(held), pool.submit(late)]:  # two users, who wait at the same time
+            told.result()
     assert len(runs_of(first, second)) == 2
 
 

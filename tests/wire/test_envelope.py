@@ -13,7 +13,7 @@ from wx_mp_svr.wire.crypto import Cipher
 from wx_mp_svr.wire.envelope import Envelope, Params, read_params
 from wx_mp_svr.wire.signature import sign
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 VECTORS = {v["id"]: v for v in json.loads((HERE / "vectors.json").read_text("utf-8"))["aes_vectors"]}
 
 TOKEN, APPID = "spamtest", "wx2c2769f8efd9abc2"

@@ -1,4 +1,4 @@
-"""What attack has found, chapter B7 of the threats: each row with its right behaviour."""
+"""Threats B7: what attack has found, each row with its right behaviour."""
 
 import http.client
 import json
@@ -25,7 +25,7 @@ from wx_mp_svr.desk import cli
 from wx_mp_svr.store.sqlite import SWEEP_EVERY, SQLiteStore
 from wx_mp_svr.testing import FakeWeChat
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
 ACCOUNT = {"token": "Strangers1", "appid": "wx0123456789abcdef", "aes_key": "s" * 43}
 
@@ -85,7 +85,7 @@ def test_b132_run_refuses_what_is_too_large_at_once(waitress_url):
     assert wechat.send_text("还在").content == "还在"
 
 
-def test_b132_a_hundred_half_requests_do_not_stop_an_honest_one(waitress_url):
+def test_b118_b132_a_hundred_half_requests_do_not_stop_an_honest_one(waitress_url):
     host, port = waitress_url.removeprefix("http://").split("/")[0].split(":")
     half = [socket.create_connection((host, int(port)), timeout=5) for _ in range(100)]
     try:

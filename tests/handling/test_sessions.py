@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,7 +30,7 @@ from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.testing import FakeWeChat
 
 ACCOUNT = {"appid": "wx0123456789abcdef", "token": "Sessions1", "aes_key": "s" * 43}
-BOTS = Path(__file__).parent / "bots"
+BOTS = Path(__file__).parent.parent / "bots"
 PATIENCE = 15.0  # seconds until something that must happen counts as not happening
 BEAT = 0.03  # seconds that a second of these processes takes
 CLOCK = FastClock(1 / BEAT)
@@ -642,11 +641,11 @@ def test_a_process_whose_first_beat_is_late_is_not_gone():
     for _ in range(3):
         next(attempt)
         store.set(beat_key("late"), 1, 60)
-        time.sleep(2 * BEAT)
+        CLOCK.sleep(2)
         next(attempt)
         store.delete(beat_key("late"))
     next(attempt)
-    time.sleep(2 * BEAT)
+    CLOCK.sleep(2)
     assert next(attempt, "locked") == "locked"
 
 
@@ -656,7 +655,7 @@ def test_the_patience_with_one_process_is_not_used_up_by_another():
     attempt, lock = tries(process(store))
     store.set(lock, "gone token", 60)
     next(attempt)
-    time.sleep(2 * BEAT)
+    CLOCK.sleep(2)
     store.set(lock, "new token", 60)
     assert next(attempt, "locked") != "locked"
 
@@ -679,7 +678,7 @@ def test_a_lock_that_another_one_is_taking_over_is_not_waited_for_for_ever():
     store.add(f"{lock.removesuffix(':lock')}:gone token", 1, 60)
     with pytest.raises(SessionBusy):
         for _ in attempt:
-            time.sleep(BEAT)
+            CLOCK.sleep(1)
 
 
 # -- whatever goes wrong -----------------------------------------------------------------------------------------------
@@ -1014,7 +1013,7 @@ def test_the_waiting_messages_of_one_user_leave_half_of_the_threads_to_others(ca
         elif req.content == "touch":
             waiting.release()
             return str(len(req.session))
-        time.sleep(0.06)  # never so quick that it runs in the request's own thread
+        wechat.sleep(0.06)  # never so quick that it runs in the request's own thread
         return "done"
 
     server, wechat = served(handler, scale=1, max_jobs=6)
@@ -1283,7 +1282,7 @@ def stage(request, tmp_path_factory):
 
 
 def fetched(wechat, result):
-    """The answer, for which a busy machine may need a few taps: what was counted and in which process."""
+    """What the user has in the end, who taps as long as a link is offered: the number, and the process that counted."""
     for _ in range(5):
         if not result.links:
             break

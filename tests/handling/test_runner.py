@@ -24,7 +24,7 @@ from wx_mp_svr import ConfigError, WxMpServer
 from wx_mp_svr.clock import FastClock
 from wx_mp_svr.testing import FakeWeChat, Result
 
-BOTS = Path(__file__).resolve().parent / "bots"
+BOTS = Path(__file__).resolve().parent.parent / "bots"
 TRY = 5.0  # seconds from one try of WeChat's to the next
 PATIENCE = 40  # seconds until something that must happen counts as not happening
 
@@ -99,11 +99,8 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    directory, port = tmp_path_factory.mktemp("redis"), servers.free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-    with servers.running(command, dict(os.environ), directory):
-        wait_until(lambda: servers.connects(port), directory / "log.txt")
-        yield port
+    with servers.redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server.port
 
 
 @pytest.fixture(scope="module", params=enumerate(QUEUES), ids=[queue.name for queue in QUEUES])
@@ -151,7 +148,7 @@ def text_of(result: Result) -> str:
 
 
 def fetched(wechat: FakeWeChat, result: Result, *, taps: int) -> str:
-    """The answer, for which a busy machine may need a few more taps."""
+    """What the user has in the end, who taps as long as a link is offered."""
     for _ in range(taps):
         if not result.links:
             break

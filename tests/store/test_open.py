@@ -15,7 +15,7 @@ from wx_mp_svr.store.sqlite import SQLiteStore
 @pytest.fixture(autouse=True)
 def _in_a_folder_of_its_own(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.INFO)  # a store that an earlier test has left down tells more each second
 
 
 @pytest.mark.parametrize("url", ["memory:", "memory://", "memory:///"])

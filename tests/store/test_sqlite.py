@@ -357,7 +357,7 @@ if sys.argv[2] == "open":
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), hard))  # the kernel's own way of saying that no more fits
 failures = 0
-for n in range(400):
+for n in range(120):
     for verb in (lambda: store.set(f"k{n}", "x" * 5000, 600), lambda: store.add(f"n{n}", "x" * 5000, 600),
                  lambda: store.incr(f"c{n}", 600)):
         try:

@@ -24,7 +24,7 @@ from wx_mp_svr.errors import BadCiphertext, ConfigError, Refused
 from wx_mp_svr.wire.crypto import Cipher, ReusedCipher, key_of
 from wx_mp_svr.wire.signature import sign
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 VECTORS = json.loads((HERE / "vectors.json").read_text("utf-8"))["aes_vectors"]
 
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"

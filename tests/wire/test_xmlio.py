@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from wx_mp_svr.errors import BadXml, Refused
 from wx_mp_svr.wire import xmlio
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = Path(__file__).parent.parent / "samples"
 
 
 def packet(content, *, rest="<MsgId>1</MsgId>"):
