@@ -23,6 +23,7 @@ from ...server import WxMpServer
 from ...store import Store
 from ...store.memory import MemoryStore
 from ...testing import FakeWeChat
+from ..diagnosis import texts_of
 from .talk import Talk
 from .views import as_curl, as_pytest
 
@@ -79,7 +80,8 @@ def make_app(
 
         target_now, clock = rescale(wechat.time_scale)
         wechat = replace(wechat, target=target_now, path=target.settings.path, clock=clock)
-    talk = Talk(wechat, name=name, rescale=rescale, broken=broken)
+    texts = texts_of(target.settings) if isinstance(target, WxMpServer) else None
+    talk = Talk(wechat, name=name, rescale=rescale, broken=broken, texts=texts)
     app = Flask(__name__, static_folder=None)
     app.config.update(KEY=key or secrets.token_urlsafe(24), MAX_CONTENT_LENGTH=_MAX_BODY, TICKET=Ticket(), TALK=talk)
     _guard(app)
@@ -200,7 +202,12 @@ def _serve_page(app: Flask) -> None:
 
 def _serve_talk(app: Flask, talk: Talk, target: Any, found: tuple[str, str] | None) -> None:
     changes: dict[str, Callable[[dict[str, Any]], None]]
-    changes = {"state": talk.configure, "talk.json": talk.open, "clear": lambda _: talk.clear()}
+    changes = {
+        "state": talk.configure,
+        "talk.json": talk.open,
+        "clear": lambda _: talk.clear(),
+        "follow": lambda _: talk.follow(),
+    }
 
     @app.get("/<key>/events")
     def events(key: str) -> Response:
@@ -213,7 +220,7 @@ def _serve_talk(app: Flask, talk: Talk, target: Any, found: tuple[str, str] | No
         talk.look()
         return Response(stream(), content_type="text/event-stream")
 
-    @app.post("/<key>/<any(state, 'talk.json', clear):what>")
+    @app.post("/<key>/<any(state, 'talk.json', clear, follow):what>")
     def change(key: str, what: str) -> dict[str, Any]:
         changes[what](_json())
         return {}

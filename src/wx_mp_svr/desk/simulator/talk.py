@@ -11,15 +11,19 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ...clock import REAL, Clock
+from ...config import Settings
 from ...testing import FakeWeChat, Faults, Result, Try
 from ...testing.packets import new_msg_id, read_xml, renewed, write_xml
+from ..answers import Texts
+from ..diagnosis import of_push, texts_of
+from ..findings import Finding
 from ..reaching import reach
-from .views import MASK, Json, reply_view, request_view, try_view
+from .views import MASK, Json, fault_words, finding_view, repeat_words, reply_view, request_view, try_view
 
 LOOK_SECONDS = 3.0
 MAX_PUSHES, MAX_RUNNING, MAX_USERS, MAX_XML = 500, 100, 50, 64 * 1024
@@ -41,6 +45,7 @@ class Talk:
         name: The account's, as the chat shows it.
         rescale: Makes a copy of the bot with another clock, where that is possible: (target, clock) for a scale.
         broken: Why there is no bot, where it could not be loaded; nothing is pushed then.
+        texts: What the bot says by itself.
     """
 
     def __init__(
@@ -48,14 +53,17 @@ class Talk:
         wechat: FakeWeChat,
         *,
         name: str,
+        texts: Texts | None = None,
         rescale: Callable[[float], tuple[Any, Clock]] | None = None,
         broken: str = "",
     ) -> None:
         self._wechat, self._rescale = wechat, rescale
+        self._texts = texts or texts_of(Settings())
         self._url = wechat.target if isinstance(wechat.target, str) else ""
         self._lock = threading.RLock()
         self._listeners: set[queue.Queue[str]] = set()
         self._pushes: dict[int, Json] = {}
+        self._findings: dict[int, Finding] = {}  # of those that this process has pushed
         self._last_id = 0
         self._state: Json = {
             "name": name,
@@ -70,6 +78,7 @@ class Talk:
             "scale": wechat.time_scale,
             "bot_scales": rescale is not None,
             "faults": {"delay": 0, "drop": [], "duplicate": False, "skew": 0},
+            "fresh": True,  # nobody has said anything yet
             "users": [new_openid()],
             "menu": MENU,
         }
@@ -188,6 +197,14 @@ class Talk:
                 self._begin(wechat, xml, sealed, copy_of=first)
             return first
 
+    def follow(self) -> None:
+        """Let the first user follow the account: once, before anything else, and when there is somebody to welcome them."""
+        if self._url and reach(self._url, LOOK_SECONDS).level == "error":
+            return
+        with self._lock:
+            if self._state["fresh"] and not self._state["broken"]:
+                self.push(self.build({"msg_type": "event", "event": "subscribe", "elements": {"EventKey": ""}}))
+
     def again(self, number: int, *, new: bool) -> int:
         """Push a packet of the talk again, as a new message or with the same MsgId.
 
@@ -218,7 +235,10 @@ class Talk:
 
     def _begin(self, wechat: FakeWeChat, xml: str, sealed: tuple[str, bytes], copy_of: int | None = None) -> int:
         self._last_id += 1
+        self._begun()
         fields = read_xml(xml)
+        identity = _identity(fields)
+        before = [push for push in self._pushes.values() if _identity(push["fields"]) == identity] if fields else []
         push = self._pushes[self._last_id] = {
             "id": self._last_id,
             "at": int(time.time() * 1000),
@@ -228,16 +248,22 @@ class Talk:
             "mode": wechat.mode,
             "scale": wechat.time_scale,
             "copy_of": copy_of,
+            "repeat_of": before[0]["id"] if before and not copy_of else None,
             "silent": "MsgType" not in fields or str(fields.get("Event", "")).lower() in _SILENT,
             "running": True,
             "request": request_view(*sealed, wechat.token),
             "tries": [],
             "reply": None,
             "elapsed": 0.0,
+            "finding": None,
+            "faults": [],
+            "notes": [],
         }
+        self._tell_apart(push)
         if len(self._pushes) > MAX_PUSHES:  # the oldest is forgotten, by the page, too
             oldest = next(iter(self._pushes))
             del self._pushes[oldest]
+            self._findings.pop(oldest, None)
             self._tell(json.dumps({"forgotten": [oldest]}))
         self._tell_push(push)
         threading.Thread(target=self._run, args=(wechat, push, sealed), name="simulator", daemon=True).start()
@@ -254,11 +280,37 @@ class Talk:
         # A copy of its own: what is pushed twice at once has two of these threads.
         try:
             result = replace(wechat, on_try=on_try).send_xml(push["xml"], sealed=sealed)
-            push.update(reply=reply_view(result), elapsed=result.elapsed)
+            asking = replace(wechat, faults=Faults(skew=wechat.faults.skew))
+            found = of_push(asking, result, self._url, self._texts)
+            with self._lock:
+                self._findings[push["id"]] = found
+                faults = fault_words(asdict(wechat.faults), len(result.tries))
+                push.update(reply=reply_view(result), elapsed=result.elapsed, faults=faults)
         finally:  # whatever a bot answers, its push comes to an end
             with self._lock:
                 push["running"] = False
-                self._tell_push(push)
+                self._conclude(push)
+
+    def _conclude(self, push: Json) -> None:
+        """Say what became of a push, and of those that are the same; what the bot's side tells may come later."""
+        if push["id"] in self._findings:
+            push["finding"] = finding_view(push, self._findings[push["id"]])
+        self._tell_apart(push)
+        self._tell_push(push)
+        for other in list(self._pushes.values()):
+            if push["id"] in (other["copy_of"], other["repeat_of"]):
+                self._tell_apart(other)
+                self._tell_push(other)
+
+    def _tell_apart(self, push: Json) -> None:
+        original = self._pushes.get(push["copy_of"] or push["repeat_of"])
+        if original is not None:
+            push["notes"] = repeat_words(push, original)
+
+    def _begun(self) -> None:
+        if self._state["fresh"]:
+            self._state["fresh"] = False
+            self._tell(json.dumps({"state": self._state}))
 
     # -- the bot's side ----------------------------------------------------------------------------------------------
 
@@ -275,7 +327,7 @@ class Talk:
             for push in self._pushes.values():
                 if _identity(push["fields"]) == wanted:
                     _add_note(push, said)
-                    self._tell_push(push)
+                    self._conclude(push)
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 
@@ -301,6 +353,7 @@ class Talk:
         before = json.loads(document)
         with self._lock:
             self._pushes = {push["id"]: push for push in before["pushes"] if not push["running"]}
+            self._state["fresh"] = before["last_id"] == 0
             self._last_id = before["last_id"]
             usable = {**before["state"]}
             if usable["mode"] not in self._state["modes"]:
@@ -324,15 +377,26 @@ class Talk:
             raise ValueError("会话文件不完整")
         with self._lock:
             self.configure({name: document[name] for name in ("users", "menu") if name in document})
-            first = self._last_id + 1
-            self._pushes = {first + n: {**push, "id": first + n, "running": False} for n, push in enumerate(pushes)}
+            numbers = {push.get("id"): self._last_id + n for n, push in enumerate(pushes, 1)}
+            self._pushes = {
+                self._last_id + n: {
+                    **{"finding": None, "faults": [], "notes": [], **push},
+                    "id": self._last_id + n,
+                    "running": False,
+                    **{name: numbers.get(push.get(name)) for name in ("copy_of", "repeat_of")},
+                }
+                for n, push in enumerate(pushes, 1)
+            }
             self._last_id += len(pushes)
+            self._state["fresh"] = False
             self._tell(self._snapshot())
 
     def clear(self) -> None:
         """Forget what was said."""
         with self._lock:
             self._pushes = {}
+            self._findings.clear()
+            self._state["fresh"] = False
             self._tell(self._snapshot())
 
 
@@ -345,8 +409,9 @@ def _identity(fields: Json) -> tuple[str, ...]:
 
 
 def _add_note(push: Json, said: Json) -> None:
-    bot = push.setdefault("bot", {"handler": "", "took": None, "lines": [], "failed": False})
+    bot = push.setdefault("bot", {"handler": "", "took": None, "lines": [], "failed": False, "runs": 0})
     if said.get("handler"):
+        bot["runs"] += 1
         bot.update(handler=said["handler"], took=said["took"])
         bot["failed"] = bot["failed"] or said["level"] == "ERROR"
     if len(bot["lines"]) < MAX_LINES:

@@ -18,7 +18,8 @@ from ...testing import Result, Try
 from ...testing.judge import split_links
 from ...testing.packets import read_xml
 from ...wire.signature import sign
-from ..answers import try_words
+from ..answers import title_of, try_words
+from ..findings import Finding
 
 MASK = "******"
 MAX_SHOWN = 64 * 1024
@@ -55,7 +56,7 @@ def try_view(attempt: Try, token: str, url: str) -> Json:
         "xml": attempt.xml[:MAX_SHOWN],
         "error": attempt.error,
         "outcome": _outcome(attempt),
-        "checks": [asdict(check) for check in attempt.checks],
+        "checks": [{**asdict(check), "title": title_of(check.name)} for check in attempt.checks],
         "signatures": _reply_signatures(attempt, token),
     }
 
@@ -64,6 +65,56 @@ def reply_view(result: Result) -> Json:
     """Describe what the user gets to see in the end."""
     parts = [part if isinstance(part, str) else asdict(part) for part in split_links(result.content)]
     return {"type": result.type, "content": result.content, "parts": parts, "fields": result.fields}
+
+
+def finding_view(push: Json, found: Finding) -> Json:
+    """Describe in one headline what became of a push: in the words of ``check``, unless the page knows better."""
+    bot = push.get("bot") or {}
+    if bot.get("failed"):
+        error = bot["lines"][-1]["text"].strip().splitlines()[-1] if bot["lines"] else ""
+        found = found._replace(level="error", cause=f"处理函数出错：{bot['handler']}　{error}", fix="看下面的错误堆栈")
+    elif push["silent"] and found.level == "warning":
+        found = found._replace(level="ok", cause="机器人收到了；这种推送没有会话，用户看不到回复", fix="")
+    elif push["faults"] and found.level != "ok":
+        cause, fix = f"模拟的故障（{'，'.join(push['faults'])}）之后：{found.cause}", "关掉工具栏里的「故障」再试"
+        found = found._replace(cause=cause, fix=fix)
+    return {"level": found.level, "cause": found.cause, "fix": found.fix}
+
+
+def fault_words(faults: Json, number: int) -> list[str]:
+    """Say which simulated faults a push met that was delivered *number* times."""
+    dropped = [f"丢掉第 {lost} 次推送" for lost in sorted(faults["drop"]) if lost <= number]
+    late = [f"每次晚 {faults['delay']:g} 秒送达"] if faults["delay"] else []
+    skewed = [f"微信的时钟{'快' if faults['skew'] > 0 else '慢'} {abs(faults['skew']):g} 秒"] if faults["skew"] else []
+    return [*dropped, *late, *skewed]
+
+
+def repeat_words(push: Json, original: Json) -> list[str]:
+    """Say of a push that came before what the bot made of it.
+
+    Args:
+        push: It.
+        original: As what it came first.
+    """
+    number = original["id"]
+    told = [
+        f"与 #{number} 是同一次推送，同时送达了两份" if push["copy_of"] else f"与 #{number} 是同一条消息，又推送了一次"
+    ]
+    if push["running"] or original["running"] or not push["reply"] or not original["reply"]:
+        return told
+    runs = (push.get("bot") or {}).get("runs", 0)
+    if runs > 1:
+        return [*told, f"处理函数一共运行了 {runs} 次：没有去重"]
+    same = _said(push) == _said(original)
+    return [*told, "回复相同" if same else "回复不同：机器人可能没有去重", *(["处理函数没有再运行"] if runs else [])]
+
+
+def _said(push: Json) -> Any:
+    """Return what a user reads; the numbers in links are other ones each time."""
+    reply = push["reply"]
+    return reply["type"], [part if isinstance(part, str) else part["label"] for part in reply["parts"]] or [
+        value for name, value in reply["fields"].items() if name != "CreateTime"
+    ]
 
 
 def _advice(attempt: Try, url: str) -> str:
