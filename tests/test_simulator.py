@@ -249,18 +249,66 @@ def test_the_pytest_export_of_every_kind_passes(monkeypatch):
     for row in KINDS:
         (number,) = page.send(**{name: row[name] for name in ("msg_type", "event", "elements")})
         page.done(number)
-        text = page.get(f"push/{number}/pytest").text
-        names = {}
-        exec(compile(text, "copied", "exec"), names)
-        (test,) = [value for name, value in names.items() if name.startswith("test_")]
-        test()
+    text = page.get(f"push/{number}/pytest").text
+    assert text.count("wechat.send_") == len(KINDS)
+    names = {}
+    exec(compile(text, "copied", "exec"), names)
+    names["test_talk"]()
+
+
+def run_copied(page, number, monkeypatch, server):
+    """Run what is copied against a bot; a talk of one push has a name of its own."""
+    monkeypatch.setitem(sys.modules, "demo", SimpleNamespace(server=server))
+    text = page.get(f"push/{number}/pytest").text
+    names = {}
+    exec(compile(text, "copied", "exec"), names)
+    (test,) = [value for name, value in names.items() if name.startswith("test_")]
+    test()
+    return text
+
+
+def test_the_pytest_export_holds_the_whole_talk(monkeypatch):
+    """What the bot remembers comes about as it did; links are tapped, and what was repeated is repeated."""
+
+    def count(req):
+        if req.content == "长":
+            return "很长。" * 500
+        req.session["n"] = req.session.get("n", 0) + 1
+        return str(req.session["n"])
+
+    page = Page(bot(count))
+    page.text("一")
+    page.text("二", openid="oAnother")
+    page.text("三")
+    (same,) = page.post("push/3/again", {"new": False}).json["ids"]
+    page.done(same)
+    long = page.text("长")
+    (link,) = [part for part in long["reply"]["parts"] if not isinstance(part, str)]
+    (tap,) = page.send(msg_type="text", elements={"Content": link["words"], "bizmsgmenuid": link["menu_id"]})
+    page.done(tap)
+    text = run_copied(page, tap, monkeypatch, bot(count))
+    assert [text.count(call) for call in (".send_text(", ".send_xml(result_3.xml)", ".tap(result_5)")] == [4, 1, 1]
+    assert text.count("content == '2'") == 2  # and the other user's is their first
+
+
+def test_a_saved_talk_holds_what_the_bot_remembers():
+    def count(req):
+        req.session["n"] = req.session.get("n", 0) + 1
+        return str(req.session["n"])
+
+    page, other = Page(bot(count)), Page(bot(count))
+    page.text()
+    page.text()
+    assert list(page.saved()["sessions"].values()) == [{"n": 2}]
+    assert other.post("talk.json", page.saved()).status_code == 200
+    assert other.text()["reply"]["content"] == "3"
+    assert "sessions" not in Page(bot()).saved()
 
 
 def test_the_pytest_export_expects_what_came_whatever_it_was(monkeypatch):
     """News, a fault notice, nothing, a page with a link whose number is another one each time."""
     answers = {"news": Article("题目", "摘要"), "broken": {"no": "reply"}, "nothing": None, "long": "很长。" * 500}
     page = Page(bot(lambda req: answers[req.content]))
-    monkeypatch.setitem(sys.modules, "demo", SimpleNamespace(server=bot(lambda req: answers[req.content])))
     for content, expected in (
         ("news", "'Title': '题目'"),
         ("broken", "出错"),
@@ -268,11 +316,7 @@ def test_the_pytest_export_expects_what_came_whatever_it_was(monkeypatch):
         ("long", "startswith('很长。"),
     ):
         push = page.text(content)
-        names = {}
-        text = page.get(f"push/{push['id']}/pytest").text
-        assert expected in text
-        exec(compile(text, "copied", "exec"), names)
-        names["test_text"]()
+        assert expected in run_copied(page, push["id"], monkeypatch, bot(lambda req: answers[req.content]))
 
 
 def test_the_pytest_export_names_the_module_that_holds_the_bot(monkeypatch, tmp_path):
@@ -376,6 +420,8 @@ def test_custom_xml_goes_out_as_it_is():
         ("talk.json", {}),
         ("talk.json", {"wx-mp-svr": "talk", "pushes": [1]}),
         ("talk.json", {"wx-mp-svr": "talk", "pushes": [{"id": 1}]}),
+        ("talk.json", {"wx-mp-svr": "talk", "pushes": [], "sessions": {"o": 1}}),
+        ("talk.json", {"wx-mp-svr": "talk", "pushes": [], "sessions": {"<b>": {}}}),
     ],
 )
 def test_nonsense_is_refused(path, body):

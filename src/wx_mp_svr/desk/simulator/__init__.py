@@ -248,7 +248,7 @@ def _serve_talk(app: Flask, talk: Talk, target: Any, found: tuple[str, str] | No
     def export(key: str, number: int, form: str) -> Response:
         url = target if isinstance(target, str) else _DEFAULT_URL
         push = _known(talk, number)
-        text = as_curl(push, url) if form == "curl" else as_pytest(push, target, found)
+        text = as_curl(push, url) if form == "curl" else as_pytest(talk.until(number), target, found)
         return Response(text, content_type="text/plain; charset=utf-8")
 
     @app.get("/<key>/talk.json")

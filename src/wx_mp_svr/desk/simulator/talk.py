@@ -17,6 +17,7 @@ from typing import Any
 
 from ...clock import REAL, Clock
 from ...config import Settings
+from ...server import WxMpServer
 from ...testing import FakeWeChat, Faults, Result, Try
 from ...testing.packets import new_msg_id, read_xml, renewed, write_xml
 from ..answers import Texts
@@ -223,6 +224,11 @@ class Talk:
         with self._lock:
             return self._pushes[number]
 
+    def until(self, number: int) -> list[Json]:
+        """Return the pushes of the talk up to one of them."""
+        with self._lock:
+            return [push for push in self._pushes.values() if push["id"] <= number]
+
     def _wechat_now(self) -> FakeWeChat:
         faults = self._state["faults"]
         return replace(
@@ -332,7 +338,11 @@ class Talk:
     # -- keeping -----------------------------------------------------------------------------------------------------
 
     def save(self) -> str:
-        """Return the talk as a JSON document. No secret is in it, and nothing of this machine."""
+        """Return the talk as a JSON document, with what the bot remembers of its users, where it runs in this process.
+
+        No secret is in it, and nothing of this machine.
+        """
+        sessions = self._sessions()
         with self._lock:
             kept = {name: self._state[name] for name in ("users", "menu")}
             done = [
@@ -340,7 +350,28 @@ class Talk:
                 for push in self._pushes.values()
                 if not push["running"]
             ]
+            if sessions:
+                kept["sessions"] = sessions
             return json.dumps({"wx-mp-svr": "talk", **kept, "pushes": done}, ensure_ascii=False, indent=1)
+
+    def _sessions(self) -> dict[str, Json]:
+        """Return what the bot remembers of those users whom no handler is busy with."""
+        with self._lock:
+            server, busy = self._wechat.server, {push["openid"] for push in self._pushes.values() if push["running"]}
+            users = [user for user in self._state["users"] if user not in busy]
+        found: dict[str, Json] = {}
+        for user in users if isinstance(server, WxMpServer) else ():
+            with server.session_of(self._wechat.account, user) as session:
+                if remembered := dict(session):
+                    found[user] = remembered
+        return found
+
+    def _remember(self, sessions: Json) -> None:
+        server = self._wechat.server
+        for user, remembered in sessions.items() if isinstance(server, WxMpServer) else ():
+            with server.session_of(self._wechat.account, user) as session:
+                session.clear()
+                session.update(remembered)
 
     def pause(self) -> str:
         """Return all there is, for `resume` in the next process."""
@@ -375,6 +406,11 @@ class Talk:
             raise ValueError("这不是模拟器保存的会话")
         if not all(_has(push, _PUSH) for push in pushes):
             raise ValueError("会话文件不完整")
+        sessions = document.get("sessions", {})
+        if not isinstance(sessions, dict) or not all(isinstance(kept, dict) for kept in sessions.values()):
+            raise ValueError("会话文件不完整")
+        _read_users(list(sessions) or ["o"])
+        self._remember(sessions)
         with self._lock:
             self.configure({name: document[name] for name in ("users", "menu") if name in document})
             numbers = {push.get("id"): self._last_id + n for n, push in enumerate(pushes, 1)}
