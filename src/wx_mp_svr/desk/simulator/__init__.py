@@ -24,6 +24,7 @@ from ...store import Store
 from ...store.memory import MemoryStore
 from ...testing import FakeWeChat
 from ..diagnosis import texts_of
+from .keeping import Keeping
 from .talk import Talk
 from .views import as_curl, as_pytest
 
@@ -42,6 +43,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 OPEN = "open"  # where a browser's ticket is taken
+BACK = "back"  # where a page comes to that was open before a restart
 _MAX_BODY = 32 * 1024 * 1024  # of a saved talk
 _DEFAULT_URL = "http://127.0.0.1:5001/wx_mp_cb"
 
@@ -54,6 +56,7 @@ def make_app(
     store: Store | None = None,
     broken: str = "",
     found: tuple[str, str] | None = None,
+    keeping: Keeping | None = None,
     **account: Any,
 ) -> Flask:
     """Make the simulator as a Flask app. Its page is ``/KEY/``; serve it with threads, and to nobody else.
@@ -65,6 +68,7 @@ def make_app(
         store: Where a bot in this process remembers; by default in memory.
         broken: Why there is no bot.
         found: In which module the bot stands, and its name there, for tests that are copied; by default it is looked for.
+        keeping: Has the talk to go on with, and lets pages in that were open before.
         account: Of `FakeWeChat`: token, appid, aes_key, path, and the mode to begin with.
     """
     rescale: Callable[[float], tuple[WxMpServer, FastClock]] | None = None
@@ -81,11 +85,16 @@ def make_app(
         target_now, clock = rescale(wechat.time_scale)
         wechat = replace(wechat, target=target_now, path=target.settings.path, clock=clock)
     texts = texts_of(target.settings) if isinstance(target, WxMpServer) else None
-    talk = Talk(wechat, name=name, rescale=rescale, broken=broken, texts=texts)
+    secret = keeping.secret if keeping else ""
+    talk = Talk(wechat, name=name, rescale=rescale, broken=broken, texts=texts, secret=secret)
+    if keeping and keeping.talk:
+        talk.resume(keeping.talk)
     app = Flask(__name__, static_folder=None)
     app.config.update(KEY=key or secrets.token_urlsafe(24), MAX_CONTENT_LENGTH=_MAX_BODY, TICKET=Ticket(), TALK=talk)
     _guard(app)
     _serve_ticket(app)
+    if keeping:
+        _serve_return(app, keeping)
     _serve_page(app)
     _serve_talk(app, talk, target, found)
     return app
@@ -111,7 +120,8 @@ def serve(
     Raises:
         OSError: The port is taken.
     """
-    app = make_app(target, **account)
+    keeping = Keeping(f"{target if isinstance(target, str) else Path.cwd()} {port}")
+    app = make_app(target, keeping=keeping, **account)
     try:
         server = make_server("127.0.0.1", port, app, threaded=True, request_handler=Quiet)
     except SystemExit as exc:  # werkzeug's way to say it
@@ -127,6 +137,7 @@ def serve(
         pass
     finally:
         server.server_close()
+        keeping.save(app.config["TALK"].pause())
 
 
 def _guard(app: Flask) -> None:
@@ -138,7 +149,9 @@ def _guard(app: Flask) -> None:
         if request.headers.get("Host", "") not in (f"127.0.0.1:{port}", f"localhost:{port}"):
             abort(403)
         given = request.path.split("/")[1]
-        if given != OPEN and not any(_same(given, key) for key in (app.config["KEY"], app.config["TICKET"].key)):
+        if given not in (OPEN, BACK) and not any(
+            _same(given, key) for key in (app.config["KEY"], app.config["TICKET"].key)
+        ):
             abort(403)
 
     @app.after_request
@@ -188,6 +201,19 @@ def _serve_ticket(app: Flask) -> None:
         key = app.config["TICKET"].exchange(code)
         words = "这个网址只能用一次，已经有人用过了：请用终端里打印的网址打开模拟器"
         return redirect(f"/{key}/") if key else Response(words, 403, content_type="text/plain; charset=utf-8")
+
+
+def _serve_return(app: Flask, keeping: Keeping) -> None:
+    @app.get(f"/{BACK}")
+    def challenge() -> dict[str, str]:
+        return {"challenge": keeping.challenge()}
+
+    @app.post(f"/{BACK}")
+    def come_back() -> dict[str, str]:
+        said = _json()
+        if not keeping.is_known(str(said.get("challenge")), str(said.get("proof"))):
+            abort(403)
+        return {"key": app.config["KEY"]}
 
 
 def _serve_page(app: Flask) -> None:

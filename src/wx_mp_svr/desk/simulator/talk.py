@@ -47,6 +47,7 @@ class Talk:
         rescale: Makes a copy of the bot with another clock, where that is possible: (target, clock) for a scale.
         broken: Why there is no bot, where it could not be loaded; nothing is pushed then.
         texts: What the bot says by itself.
+        secret: By which a page is known again after a restart.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Talk:
         *,
         name: str,
         texts: Texts | None = None,
+        secret: str = "",
         rescale: Callable[[float], tuple[Any, Clock]] | None = None,
         broken: str = "",
     ) -> None:
@@ -79,6 +81,8 @@ class Talk:
             "scale": wechat.time_scale,
             "bot_scales": rescale is not None,
             "faults": {"delay": 0, "drop": [], "duplicate": False, "skew": 0},
+            "secret": secret,
+            "keeps": MAX_PUSHES,
             "fresh": True,  # nobody has said anything yet
             "users": [new_openid()],
             "menu": MENU,
@@ -404,7 +408,7 @@ class Talk:
         pushes = document.get("pushes")
         if document.get("wx-mp-svr") != "talk" or not isinstance(pushes, list) or len(pushes) > MAX_PUSHES:
             raise ValueError("这不是模拟器保存的会话")
-        if not all(_has(push, _PUSH) for push in pushes):
+        if not all(_has(push, _PUSH) and all(map(_is_part, push["reply"]["parts"])) for push in pushes):
             raise ValueError("会话文件不完整")
         sessions = document.get("sessions", {})
         if not isinstance(sessions, dict) or not all(isinstance(kept, dict) for kept in sessions.values()):
@@ -416,7 +420,10 @@ class Talk:
             numbers = {push.get("id"): self._last_id + n for n, push in enumerate(pushes, 1)}
             self._pushes = {
                 self._last_id + n: {
-                    **{"finding": None, "faults": [], "notes": [], **push},
+                    **push,
+                    "finding": _read_finding(push.get("finding")),
+                    "faults": _read_lines(push.get("faults")),
+                    "notes": _read_lines(push.get("notes")),
                     "id": self._last_id + n,
                     "running": False,
                     **{name: numbers.get(push.get(name)) for name in ("copy_of", "repeat_of")},
@@ -478,6 +485,19 @@ def _has(found: Any, shape: Any) -> bool:
     if isinstance(shape, list):
         return isinstance(found, list) and found != [] and all(_has(item, shape[0]) for item in found)
     return isinstance(found, shape)
+
+
+def _is_part(part: Any) -> bool:
+    return isinstance(part, str) or _has(part, {"label": str, "href": str, "words": str, "menu_id": str})
+
+
+def _read_finding(finding: Any) -> Json | None:
+    fine = _has(finding, {"level": str, "cause": str, "fix": str}) and finding["level"] in ("ok", "warning", "error")
+    return finding if fine else None
+
+
+def _read_lines(lines: Any) -> list[str]:
+    return [line for line in lines if isinstance(line, str)] if isinstance(lines, list) else []
 
 
 def _read_faults(faults: Any) -> Json:

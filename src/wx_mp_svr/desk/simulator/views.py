@@ -210,7 +210,7 @@ def _test_name(pushes: Sequence[Json]) -> str:
 def _talk_lines(pushes: Sequence[Json]) -> Iterator[str]:
     """Yield a talk as calls of a client; a tap needs the result that it taps, a repeated message its first."""
     linked = {link: push["id"] for push in pushes for link in _ways_on(push)}
-    taps = {push["id"]: linked[menu] for push in pushes if (menu := push["fields"].get("bizmsgmenuid")) in linked}
+    taps = {push["id"]: linked[menu] for push in pushes if (menu := str(push["fields"].get("bizmsgmenuid"))) in linked}
     repeats = {push["id"]: push["repeat_of"] for push in pushes if push.get("repeat_of")}
     wanted = {*taps.values(), *repeats.values()}
     known: set[int] = set()

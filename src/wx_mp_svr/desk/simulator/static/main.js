@@ -1,11 +1,11 @@
 // Puts the page together: what the simulator tells goes into the model, and from there into chat and inspector.
 
 import { $ } from "./dom.js";
-import { listen } from "./net.js";
+import { listen, post } from "./net.js";
 import { model } from "./model.js";
-import { showAccount, showChat } from "./chat.js";
-import { showMenu, startComposer } from "./composer.js";
-import { showInspector, showToolbar, startInspector } from "./inspector.js";
+import { showAccount, showChat, startChat } from "./chat.js";
+import { editAgain, showMenu, showSuggestions, startComposer } from "./composer.js";
+import { inspect, showInspector, showToolbar, startInspector } from "./inspector.js";
 
 // What has changed since the last frame; of many pushes at once the page is drawn once.
 let changed = new Set();
@@ -22,6 +22,7 @@ function take(message) {
     showAccount();
     showMenu();
     showToolbar();
+    if (model.state.fresh && !model.state.problem) post("follow").catch(() => {});
   }
   for (const push of message.pushes || []) {
     model.pushes.set(push.id, push);
@@ -41,6 +42,7 @@ function draw() {
   asked = false;
   showChat(now);
   showInspector(now);
+  showSuggestions();
 }
 
 function showTab(name) {
@@ -59,12 +61,18 @@ function startTabs() {
   });
 }
 
+function edit(push) {
+  showTab("chat");
+  editAgain(push);
+}
+
 async function start() {
   model.kinds = await (await fetch("static/kinds.json")).json();
   startTabs();
+  startChat((id) => { inspect(id); showTab("inspector"); }, edit);
+  startInspector(edit);
   startComposer();
-  startInspector();
-  listen(take, (connected) => { $("#offline").hidden = connected; });
+  listen(take, (connected) => { $("#offline").hidden = connected; }, () => model.state?.secret);
 }
 
 start();
