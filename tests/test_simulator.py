@@ -1284,6 +1284,22 @@ def test_what_is_wrong_with_a_try_is_said_in_the_words_of_check(target, words):
     assert bool(push["tries"][0]["advice"]) == bool(words)
 
 
+def test_of_a_long_talk_the_newest_is_drawn_and_the_rest_on_demand(visit):
+    page = visit(bot())
+    for number in range(9):
+        body = {"msg_type": "text", "elements": {"Content": f"第{number}批"}, "count": 10}
+        assert page.request.post(f"{page.url}push", data=body).ok
+    page.wait_for_selector("#log .earlier")
+    shows(page, "#timeline .push", 80)
+    shows(page, "#log .user .bubble", 80)
+    page.click("#inspector .earlier")
+    shows(page, "#timeline .push", 90)
+    shows(page, "#log .user .bubble", 90)
+    numbers = [int(row.get_attribute("data-push")) for row in page.locator("#timeline .push").all()]
+    assert numbers == sorted(numbers)
+    assert page.is_hidden("#log .earlier")
+
+
 def test_what_the_server_forgets_the_page_forgets_too(visit, monkeypatch):
     """The oldest, in the chat and on the time line; what is left stands in order, and a marked text stays marked."""
     monkeypatch.setattr("wx_mp_svr.desk.simulator.talk.MAX_PUSHES", 5)

@@ -78,7 +78,7 @@ function scrollToEnd(log) {
 function forgetChat() {
   order.length = 0;
   items.clear();
-  $("#log").replaceChildren();
+  $("#log").replaceChildren($("#log .earlier"));
 }
 
 function arrange(log, id) {
@@ -95,9 +95,10 @@ function arrange(log, id) {
 }
 
 function itemsOf(push) {
-  if (!push || (push.openid && push.openid !== model.openid)) return [];
+  if (!push || push.id < model.from || (push.openid && push.openid !== model.openid)) return [];
   const user = { key: "user", at: push.at, make: () => (push.copy_of || push.repeat_of ? repeatLine(push) : userLine(push)) };
   if (push.copy_of || push.silent) return [user];
+  if (model.held.has(push.id)) return [user];
   if (push.running) return [user, { key: "dots", at: push.at, make: () => dots(push) }];
   const at = push.at + push.elapsed * push.scale * 1000;
   return [user, { key: push.bot?.failed ? "failed" : "bot", at, make: () => marked(push, botLine(push)) }];

@@ -29,7 +29,7 @@ export function inspect(id) {
   const push = model.pushes.get(id);
   if (!push) return;
   select(id, lastTry(push), false);
-  entries.get(id).scrollIntoView({ block: "nearest" });
+  entries.get(id)?.scrollIntoView({ block: "nearest" });
 }
 
 const lastTry = (push) => push.tries.at(-1)?.number || 1;
@@ -154,17 +154,27 @@ export function showInspector(changed) {
     const push = model.pushes.get(id);
     const old = entries.get(id);
     const focused = old?.contains(document.activeElement) ? document.activeElement.dataset.number : null;
-    const node = push ? entry(push) : null;
-    if (!node) old?.remove(); else if (old) old.replaceWith(node); else list.append(node);
+    const node = push && id >= model.from ? entry(push) : null;
+    if (!node) old?.remove(); else if (old) old.replaceWith(node); else insert(list, node);
     if (node) entries.set(id, node); else entries.delete(id);
     if (node && focused) node.querySelector(`[data-number="${focused}"]`)?.focus();
   }
-  if (entries.size) list.setAttribute("role", "grid"); else list.removeAttribute("role");
-  const { keeps } = model.state;
-  $("#full").hidden = model.pushes.size < keeps;
-  $("#full").textContent = `只留最近 ${keeps} 次推送，更早的已经忘掉；要留着就「保存」`;
+  const role = entries.size ? "grid" : null; // a grid without rows is none
+  if (list.role !== role) list.role = role;
+  const full = $("#full");
+  if (full.hidden !== model.pushes.size < model.state.keeps) {
+    full.hidden = !full.hidden;
+    full.textContent = `只留最近 ${model.state.keeps} 次推送，更早的已经忘掉；要留着就「保存」`;
+  }
   follow(changed);
   if (atEnd) list.scrollTop = list.scrollHeight;
+}
+
+// In the order of numbers, whichever was over first.
+function insert(list, node) {
+  let before = list.lastElementChild;
+  while (before && Number(before.dataset.push) > Number(node.dataset.push)) before = before.previousElementSibling;
+  if (before) before.after(node); else list.prepend(node);
 }
 
 // Whether somebody has marked text in the detail: it stays until they have copied it.
@@ -175,7 +185,7 @@ function isReading() {
 
 function newestPush() {
   const ids = [...model.pushes.keys()];
-  while (ids.length && model.pushes.get(ids.at(-1)).copy_of) ids.pop();
+  while (ids.length && (model.held.has(ids.at(-1)) || model.pushes.get(ids.at(-1)).copy_of)) ids.pop();
   return model.pushes.get(ids.at(-1));
 }
 
@@ -335,7 +345,8 @@ function block(title, note, open, make, props) {
   return h("details", { open: isOpen, ontoggle: choose, ...props }, h("summary", null, title, note ? h("small", null, note) : null), content);
 }
 
-const code = (text) => h("pre", { tabindex: "0" }, text);
+// Only what is long scrolls by itself, since each box that can scroll costs a layer of its own.
+const code = (text, props) => h("pre", { ...props, ...(text.length > 1500 ? { tabindex: "0", "data-long": true } : {}) }, text);
 
 const table = (rows) => h("table", null, ...rows.map(([name, value]) => h("tr", null, h("th", { scope: "row" }, name), h("td", null, value))));
 
@@ -375,7 +386,7 @@ function replyColumn(push, attempt) {
 
 // What the bot's own process says of this push: which handler, how long, its log. Only where it runs beside the page.
 function botSide(bot) {
-  const line = ({ level, text }) => h("pre", { class: level.toLowerCase(), tabindex: "0" }, text);
+  const line = ({ level, text }) => code(text, { class: level.toLowerCase() });
   return block(bot.failed ? "处理函数出错" : "机器人这边", bot.took === null ? "" : seconds(bot.took), true,
     () => [bot.handler ? h("p", { class: "where" }, bot.handler) : null, ...bot.lines.map(line)].filter(Boolean),
     { class: `bot-side${bot.failed ? " failed" : ""}` });
