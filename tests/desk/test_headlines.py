@@ -109,7 +109,7 @@ HEADLINES = {
         lambda: talk_with(packet_of("长" * 700), mode="plain"),
         ("error", "文本超过 2047 字节，一个汉字是 3 字节", "分成几条"),
     ),
-    "a good bot": (lambda: talk_with(bot(lambda req: "好")), ("ok", "秒内得到 text 回复：好", "")),
+    "a good bot": (lambda: talk_with(bot(lambda req: "好")), ("ok", "秒内得到文本回复：好", "")),
     "nothing to say": (lambda: talk_with(bot(lambda req: None)), ("warning", "收到了，但没有回复内容", "看服务器日志")),
 }
 

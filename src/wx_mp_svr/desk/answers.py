@@ -381,6 +381,17 @@ def message(results: Sequence[Result], mode: Mode, url: str, plain_works: Callab
     return Finding("error", name, *try_words(last, url))
 
 
+_KINDS = {
+    "text": "文本",
+    "image": "图片",
+    "voice": "语音",
+    "video": "视频",
+    "music": "音乐",
+    "news": "图文",
+    "transfer_customer_service": "转人工客服的",
+}
+
+
 def _answered(name: str, results: Sequence[Result], url: str, texts: Texts) -> Finding:
     result, tries = results[0], [attempt for result in results for attempt in result.tries]
     last, content = result.tries[-1], cut(without_links(result.content))
@@ -401,6 +412,6 @@ def _answered(name: str, results: Sequence[Result], url: str, texts: Texts) -> F
         return Finding("warning", name, "收到了，但没有回复内容", "若处理函数应当回复，请看服务器日志")
     if harmful:
         return Finding("warning", name, *check_words(harmful[0]))
-    said = f"{max(result.elapsed, 0.1):.1f} 秒内得到 {result.type} 回复" + (f"：{content}" if content else "")
+    said = f"{max(result.elapsed, 0.1):.1f} 秒内得到{_KINDS[result.type]}回复" + (f"：{content}" if content else "")
     leads_on = any(link.menu_id.startswith("wxmp-") for link in result.links)  # as wx-mp-svr pages an answer
     return Finding("ok", name, said + ("（用户点链接看余下的）" if leads_on else ""))

@@ -22,6 +22,7 @@ export function startChat(inspect, edit) {
     button("改", (event) => edit(model.pushes.get(numberOf(event.target))), { title: "改一改再发", "aria-label": "改一改再发" }),
     button("查", (event) => inspect(numberOf(event.target)), { title: "在检查器里看", "aria-label": "在检查器里看" }));
   for (const name of ["pointerover", "focusin"]) log.addEventListener(name, (event) => hold(event.target.closest("[data-id]")));
+  log.addEventListener("pointerleave", () => { if (!tools.contains(document.activeElement)) tools.remove(); });
   log.addEventListener("click", (event) => {
     if (getSelection().isCollapsed && !event.target.closest("a, .tools, .words-link")) inspect(numberOf(event.target));
   });
@@ -65,13 +66,20 @@ export function showChat(changed) {
   if (!changed) forgetChat();
   const before = order.length;
   for (const id of changed || model.pushes.keys()) arrange(log, id);
-  if (order.length > before && (atEnd || order.length < 3 || !changed)) scrollToEnd(log);
+  if (!changed && order.length) settle(log, 4);
+  else if (order.length > before && (atEnd || order.length < 3)) scrollToEnd(log);
 }
 
 // What was never seen has no height yet: the last line first, then what is below it.
 function scrollToEnd(log) {
-  order.at(-1).node.scrollIntoView({ block: "end" });
+  order.at(-1)?.node.scrollIntoView({ block: "end" });
   log.scrollTop = log.scrollHeight;
+}
+
+// After all was drawn anew: heights become known while one comes near, for a few frames.
+function settle(log, frames) {
+  scrollToEnd(log);
+  if (frames) requestAnimationFrame(() => settle(log, frames - 1));
 }
 
 // Numbers start anew when another talk is opened, and a user sees no other's talk.
