@@ -42,11 +42,8 @@ def slow(req: Any) -> Any:
     )
 
 
-def bot(on_message: Callable[[Any], Any], time_scale: float) -> WxMpServer:
-    welcome = "欢迎关注"
-    return WxMpServer(
-        on_message=on_message, on_subscribe=lambda _: welcome, **ACCOUNT, store="memory:", time_scale=time_scale
-    )
+def bot(on_message: Callable[[Any], Any]) -> WxMpServer:
+    return WxMpServer(on_message=on_message, on_subscribe=lambda _: "欢迎关注", **ACCOUNT, store="memory:")
 
 
 def say(page: Page, text: str) -> None:
@@ -60,9 +57,6 @@ def until(page: Page, selector: str, count: int) -> None:
 
 
 def demo(page: Page) -> None:
-    page.click("#plus")
-    page.click(".tiles button:text-is('关注')")
-    until(page, ".line.bot", 1)
     say(page, "你好😁")
     until(page, ".line.bot", 2)
     page.click("#plus")
@@ -81,13 +75,13 @@ def slow_answer(page: Page) -> None:
     until(page, ".words-link", 1)
     page.wait_for_timeout(900)
     page.click(".words-link")
-    until(page, ".line.bot", 2)
-    page.click("#timeline .push:first-child button.try >> nth=2")
+    until(page, ".line.bot", 3)
+    page.click("#timeline .push:nth-child(2) button.try >> nth=2")
 
 
 STORIES = (
-    ("demo", "回声公众号", bot(echo, 1.0), demo, 760),
-    ("slow", "行程小助手", bot(slow, 0.2), slow_answer, 720),
+    ("demo", "回声公众号", bot(echo), 1.0, demo, 760),
+    ("slow", "行程小助手", bot(slow), 0.2, slow_answer, 720),
 )
 
 
@@ -96,18 +90,19 @@ def shoot(
     file: Path,
     name: str,
     server: WxMpServer,
+    time_scale: float,
     act: Callable[[Page], None],
     height: int,
     scale: float = 2,
 ) -> None:
-    app = make_app(server, **ACCOUNT, key="k", name=name)
+    app = make_app(server, **ACCOUNT, key="k", name=name, time_scale=time_scale)
     with servers.in_thread(app) as url:
         user = {"users": ["oPictureOfTheUser0000000001"]}  # always the same face
         app.test_client().post("/k/state", base_url=url, json=user)
         size: Any = {"width": 1220, "height": height}
         page = browser.new_page(viewport=size, device_scale_factor=scale, locale="zh-CN", timezone_id="Asia/Shanghai")
         page.goto(f"{url}/k/")
-        page.wait_for_selector("#menu button", state="attached")
+        until(page, ".line.bot", 1)  # the welcome
         act(page)
         page.evaluate("document.activeElement.blur()")
         page.mouse.move(0, 0)
@@ -126,10 +121,10 @@ def talk_to_model(browser: Browser, file: Path) -> None:
         until(page, ".words-link", 1)
         gate.set()
         page.click(".words-link")
-        until(page, ".line.bot", 2)
-        say(page, rain)
         until(page, ".line.bot", 3)
-        page.click("#timeline .push:first-child button.try >> nth=2")
+        say(page, rain)
+        until(page, ".line.bot", 4)
+        page.click("#timeline .push:nth-child(2) button.try >> nth=2")
 
     with endpoint() as model:
         half = (
@@ -142,7 +137,7 @@ def talk_to_model(browser: Browser, file: Path) -> None:
         os.environ.update(account, WX_MP_STORE="memory:")
         os.environ.update(OPENAI_BASE_URL=model.url, OPENAI_API_KEY="sk-local", OPENAI_MODEL="local")
         sys.path.append(str(servers.DEMO))
-        shoot(browser, file, "西湖小助手", importlib.import_module("llm_bot").server, act, 900, 1.5)
+        shoot(browser, file, "西湖小助手", importlib.import_module("llm_bot").server, 1.0, act, 900, 1.5)
 
 
 def draw(browser: Browser, file: Path) -> None:
@@ -162,9 +157,9 @@ def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGS)
-        for name, title, server, act, height in STORIES:
+        for name, title, server, time_scale, act, height in STORIES:
             file = IMAGES / f"{name}.png"
-            shoot(browser, file, title, server, act, height)
+            shoot(browser, file, title, server, time_scale, act, height)
         talk_to_model(browser, IMAGES / "demo-2.png")
         draw(browser, IMAGES / "配置公众号.png")
         browser.close()

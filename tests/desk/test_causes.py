@@ -348,7 +348,7 @@ def fails(req):
     [
         (fails, "error", "处理函数多半出错了，用户看到：抱歉，出错了"),
         (lambda req: object(), "error", "处理函数多半出错了"),
-        (lambda req: "好", "ok", "得到 text 回复：好"),
+        (lambda req: "好", "ok", "得到文本回复：好"),
     ],
 )
 def test_the_reply_is_shown_and_known(handler, level, words):

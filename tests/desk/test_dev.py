@@ -312,7 +312,7 @@ def test_a_failed_handler_and_a_mistake_in_the_browser(tmp_path, chromium):
                 page.wait_for_selector(f"#log .user .bubble:text-is('{text}')")
             page.wait_for_selector("#log .bot .bubble:text-is('好')")
             assert page.locator("#log .failed-mark").count() == 1
-            assert page.locator("#timeline .push .chip.error").count() == 1
+            assert page.locator("#timeline .push[data-level=error]").count() == 1
             assert "hello (bot.py:22)" in page.inner_text("#detail .bot-side")
             page.click("#log .failed-mark")
             page.wait_for_selector("#detail .bot-side.failed")

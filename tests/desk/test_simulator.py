@@ -249,18 +249,66 @@ def test_the_pytest_export_of_every_kind_passes(monkeypatch):
     for row in KINDS:
         (number,) = page.send(**{name: row[name] for name in ("msg_type", "event", "elements")})
         page.done(number)
-        text = page.get(f"push/{number}/pytest").text
-        names = {}
-        exec(compile(text, "copied", "exec"), names)
-        (test,) = [value for name, value in names.items() if name.startswith("test_")]
-        test()
+    text = page.get(f"push/{number}/pytest").text
+    assert text.count("wechat.send_") == len(KINDS)
+    names = {}
+    exec(compile(text, "copied", "exec"), names)
+    names["test_talk"]()
+
+
+def run_copied(page, number, monkeypatch, server):
+    """Run what is copied against a bot; a talk of one push has a name of its own."""
+    monkeypatch.setitem(sys.modules, "demo", SimpleNamespace(server=server))
+    text = page.get(f"push/{number}/pytest").text
+    names = {}
+    exec(compile(text, "copied", "exec"), names)
+    (test,) = [value for name, value in names.items() if name.startswith("test_")]
+    test()
+    return text
+
+
+def test_the_pytest_export_holds_the_whole_talk(monkeypatch):
+    """What the bot remembers comes about as it did; links are tapped, and what was repeated is repeated."""
+
+    def count(req):
+        if req.content == "长":
+            return "很长。" * 500
+        req.session["n"] = req.session.get("n", 0) + 1
+        return str(req.session["n"])
+
+    page = Page(bot(count))
+    page.text("一")
+    page.text("二", openid="oAnother")
+    page.text("三")
+    (same,) = page.post("push/3/again", {"new": False}).json["ids"]
+    page.done(same)
+    long = page.text("长")
+    (link,) = [part for part in long["reply"]["parts"] if not isinstance(part, str)]
+    (tap,) = page.send(msg_type="text", elements={"Content": link["words"], "bizmsgmenuid": link["menu_id"]})
+    page.done(tap)
+    text = run_copied(page, tap, monkeypatch, bot(count))
+    assert [text.count(call) for call in (".send_text(", ".send_xml(result_3.xml)", ".tap(result_5)")] == [4, 1, 1]
+    assert text.count("content == '2'") == 2  # and the other user's is their first
+
+
+def test_a_saved_talk_holds_what_the_bot_remembers():
+    def count(req):
+        req.session["n"] = req.session.get("n", 0) + 1
+        return str(req.session["n"])
+
+    page, other = Page(bot(count)), Page(bot(count))
+    page.text()
+    page.text()
+    assert list(page.saved()["sessions"].values()) == [{"n": 2}]
+    assert other.post("talk.json", page.saved()).status_code == 200
+    assert other.text()["reply"]["content"] == "3"
+    assert "sessions" not in Page(bot()).saved()
 
 
 def test_the_pytest_export_expects_what_came_whatever_it_was(monkeypatch):
     """News, a fault notice, nothing, a page with a link whose number is another one each time."""
     answers = {"news": Article("题目", "摘要"), "broken": {"no": "reply"}, "nothing": None, "long": "很长。" * 500}
     page = Page(bot(lambda req: answers[req.content]))
-    monkeypatch.setitem(sys.modules, "demo", SimpleNamespace(server=bot(lambda req: answers[req.content])))
     for content, expected in (
         ("news", "'Title': '题目'"),
         ("broken", "出错"),
@@ -268,11 +316,7 @@ def test_the_pytest_export_expects_what_came_whatever_it_was(monkeypatch):
         ("long", "startswith('很长。"),
     ):
         push = page.text(content)
-        names = {}
-        text = page.get(f"push/{push['id']}/pytest").text
-        assert expected in text
-        exec(compile(text, "copied", "exec"), names)
-        names["test_text"]()
+        assert expected in run_copied(page, push["id"], monkeypatch, bot(lambda req: answers[req.content]))
 
 
 def test_the_pytest_export_names_the_module_that_holds_the_bot(monkeypatch, tmp_path):
@@ -376,6 +420,8 @@ def test_custom_xml_goes_out_as_it_is():
         ("talk.json", {}),
         ("talk.json", {"wx-mp-svr": "talk", "pushes": [1]}),
         ("talk.json", {"wx-mp-svr": "talk", "pushes": [{"id": 1}]}),
+        ("talk.json", {"wx-mp-svr": "talk", "pushes": [], "sessions": {"o": 1}}),
+        ("talk.json", {"wx-mp-svr": "talk", "pushes": [], "sessions": {"<b>": {}}}),
     ],
 )
 def test_nonsense_is_refused(path, body):
@@ -550,10 +596,13 @@ def visit(chromium):
     """Open the page of a bot; at the end nothing may have been asked for but this machine, and nothing have failed."""
     stack = ExitStack()
 
-    def open_page(target, width=1280, height=800, **settings):
+    def open_page(target, width=1280, height=800, fresh=False, dark=False, **settings):
         app = make_app(target, **{**ACCOUNT, **scale_of(target), **settings}, key=KEY, name="回声公众号")
         base = stack.enter_context(servers.in_thread(app))
-        context = chromium.new_context(viewport={"width": width, "height": height}, locale="zh-CN")
+        if not fresh:  # or the first user follows the account
+            app.test_client().post(f"/{KEY}/clear", base_url=base, json={})
+        scheme = "dark" if dark else "light"
+        context = chromium.new_context(viewport={"width": width, "height": height}, locale="zh-CN", color_scheme=scheme)
         stack.callback(context.close)
         page = context.new_page()
         page.set_default_timeout(8000)
@@ -595,6 +644,12 @@ def shows(page, selector, count):
     while page.locator(selector).count() != count:
         assert time.monotonic() < end, f"{page.locator(selector).count()} {selector} instead of {count}"
         page.wait_for_timeout(20)
+
+
+def unfold(page):
+    """Open what is folded because it is good."""
+    page.evaluate("for (const block of document.querySelectorAll('#detail details')) block.open = true")
+    page.wait_for_selector("#detail .checks li")
 
 
 def style(locator, name):
@@ -674,7 +729,7 @@ def test_a_slow_answer_takes_three_tries_and_waits_behind_its_link(visit):
     link.wait_for()
     rows = page.locator("#timeline button.try")
     assert [row.get_attribute("data-outcome") for row in rows.all()] == ["hung-up", "hung-up", "answered"]
-    bars = [row.locator(".bar").bounding_box() for row in rows.all()]
+    bars = [row.bounding_box() for row in rows.all()]
     assert bars[0]["x"] + bars[0]["width"] == pytest.approx(bars[1]["x"], abs=12)
     assert style(link, "color") == LINK
     release.set()
@@ -703,7 +758,7 @@ def test_a_broken_bot_gets_the_fault_notice(visit, target, speed, outcome, check
     page.wait_for_selector(f"#log .system:text-is('{FAULT_NOTICE}')")
     rows = page.locator("#timeline button.try").all()
     assert [row.get_attribute("data-outcome") for row in rows] == [outcome] * 3
-    wrong = page.locator("#detail .checks .wrong b").all_inner_texts()
+    wrong = page.locator("#detail .checks .wrong code").all_inner_texts()
     assert wrong == ([check] if check else [])
     assert ("微信挂断了连接" in page.inner_text("#detail")) == (outcome == "hung-up")
     assert bubbles(page, "bot").count() == 0
@@ -712,11 +767,12 @@ def test_a_broken_bot_gets_the_fault_notice(visit, target, speed, outcome, check
 def test_the_inspector_shows_packets_signature_and_checks(visit):
     page = visit(bot(), height=1400)
     say(page, "看看")
-    page.wait_for_selector("#detail .checks li")
+    page.wait_for_selector("#detail .headline.ok")
+    unfold(page)
     shown = page.inner_text("#detail")
     for expected in (
         "<Content><![CDATA[看看]]></Content>", "<Encrypt>", "msg_signature 的由来", "按字典序排列", "******", "SHA-1",
-        "no element twice", "通过", "字节", "encrypt_type", "content-type", "200",
+        "元素不重复", "no element twice", "通过", "字节", "encrypt_type", "content-type", "200",
     ):  # fmt: skip
         assert expected in shown, expected
     assert ACCOUNT["token"] not in page.content()
@@ -731,7 +787,7 @@ def test_the_inspector_shows_packets_signature_and_checks(visit):
 def test_what_is_copied_as_pytest_runs(visit, tmp_path):
     page = visit(bot())
     say(page, "你好😁 'quoted' \\n")
-    page.wait_for_selector("#detail .checks li")
+    page.wait_for_selector("#detail .headline.warning:has-text('反斜杠加 n')")
     page.click("text=复制为 pytest")
     text = page.input_value("#copied")
     assert "server.test_client()" in text
@@ -883,6 +939,7 @@ def test_a_reloaded_page_shows_the_same_talk(visit, tmp_path):
         page.click("#save-talk")
     download.value.save_as(tmp_path / "talk.json")
     page.click("#clear")
+    page.click("dialog .danger")
     shows(page, "#log .line", 0)
     with page.expect_file_chooser() as chooser:
         page.click("#open-talk")
@@ -906,44 +963,285 @@ def test_a_narrow_window_has_tabs_and_no_overflow(visit):
 
 
 def test_everything_works_from_the_keyboard(visit):
-    """Tab reaches the input, Enter sends, Escape closes, and one always sees where one is."""
-    page = visit(bot())
-    active = "document.activeElement.id || document.activeElement.getAttribute('aria-label') || ''"
+    """Send, tap, inspect, open, close: the focus is in the input at first, always seen, and returns where it was."""
 
-    def tab_to(name, key="Tab"):
+    def answer(req):
+        return (
+            "全文"
+            if req.content == "看全文"
+            else '<a href="weixin://bizmsgmenu?msgmenucontent=看全文&msgmenuid=1">看全文</a>'
+        )
+
+    page = visit(bot(answer))
+    active = "(({ id, ariaLabel, innerText }) => id || ariaLabel || innerText)(document.activeElement)"
+
+    def walk_to(name, key="Tab"):
         for _ in range(40):
-            page.keyboard.press(key)
             if page.evaluate(active) == name:
                 outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
                 assert outline != "none", f"no visible focus on {name}"
                 return
+            page.keyboard.press(key)
         pytest.fail(f"{name} cannot be reached with {key}")
 
-    tab_to("input")
+    assert page.evaluate(active) == "input"
     page.keyboard.type("键盘")
     page.keyboard.press("Enter")
     bubbles(page, "bot").wait_for()
-    tab_to("plus")
+    walk_to("看全文", "Shift+Tab")  # a tap
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#log .bot .bubble:text-is('全文')")
+    walk_to("log", "Shift+Tab")
+    page.keyboard.press("ArrowUp")  # from line to line, and to the inspector
+    for _ in range(3):
+        page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#detail .headline .meta:has-text('#1 ')")
+    walk_to("input")
+    walk_to("plus")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")  # the first tile: an image
     page.wait_for_selector("dialog[open]")
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog", state="hidden")
-    page.click("#input")
-    tab_to("mode")
-    for _ in range(20):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.classList.contains('try')"):
-            break
+    walk_to("faults-summary")
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    assert page.get_attribute("#faults", "open") is None
+    assert page.evaluate(active) == "faults-summary"
+    walk_to(page.get_attribute(".push.chosen .try", "aria-label"))
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector("#detail .headline .meta:has-text('#2 ')")
+    assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+    assert page.locator("#timeline [tabindex='0']").count() == 1  # one tab stop
+    page.keyboard.press("Tab")
+    assert page.evaluate(active) == "detail"
     assert page.get_attribute("#log", "role") == "log"
     unlabelled = (
         "[...document.querySelectorAll('button, input, select, textarea')]"
         ".filter((node) => !(node.innerText || node.ariaLabel || node.labels?.length)).length"
     )
     assert page.evaluate(unlabelled) == 0
+
+
+def test_whoever_comes_for_the_first_time_is_welcomed_and_sees_what_to_try(visit):
+    server = bot(lambda req: f"你说 {req.content}")
+    page = visit(server, fresh=True)
+    page.wait_for_selector("#log .bot .bubble:text-is('欢迎关注')")
+    assert page.locator("#suggestions button").count() == 3
+    page.click("#suggestions >> text=帮助")
+    page.wait_for_selector("#log .bot .bubble:text-is('你说 帮助')")
+    assert page.is_hidden("#suggestions")
+    page.reload()
+    page.wait_for_selector("#log .bot .bubble:text-is('你说 帮助')")
+    assert page.locator("#log .system").count() == 1  # and nobody has followed twice
+
+
+def test_what_a_user_does_not_see_is_said_where_it_happened(visit):
+    page = visit(bot(lambda req: None if req.content == "嗯" else req.content))
+    say(page, "嗯")
+    page.wait_for_selector("#log .system:text-is('机器人没有回复（success）')")
+    pick(page, "取消关注")
+    page.wait_for_selector("#log .system small:text-is('用户看不到回复')")
+    say(page, "好")
+    page.wait_for_selector("#log .bot .bubble")
+    page.click("text=同一 MsgId 再推")
+    page.wait_for_selector("#log .system:text-is('消息 #3 又推送了一次（MsgId 相同）')")
+    page.wait_for_selector("#detail .note:text-is('回复相同')")
+    page.click("#faults summary")
+    page.check("#duplicate")
+    page.wait_for_selector("#faults.active")
+    page.click("#detail .headline")  # outside
+    assert page.get_attribute("#faults", "open") is None
+    say(page, "双份")
+    page.wait_for_selector("#log .system:text-is('同一次推送 #5 又送达一份')")
+    shows(page, "#log .user .bubble", 3)
+
+
+def test_three_dots_wait_for_a_slow_answer(visit):
+    release = threading.Event()
+    page = visit(bot(lambda req: release.wait(10) and "好"))
+    say(page, "慢慢来")
+    page.wait_for_selector("#log .dots .waiting")
+    page.wait_for_selector("#detail .headline.running")
+    release.set()
+    page.wait_for_selector("#log .bot .bubble:text-is('好')")
+    shows(page, "#log .dots", 0)
+
+
+def test_a_bubble_and_its_row_lead_to_each_other(visit):
+    page = visit(bot())
+    for text in ("一", "二", "三"):
+        say(page, text)
+        page.wait_for_selector(f"#log .bot .bubble:text-is('{text}')")
+    page.click("#log .bot .bubble:text-is('一')")
+    page.wait_for_selector("#timeline .push.chosen[data-push='1']")
+    page.wait_for_selector("#detail .meta:has-text('#1 ')")
+    page.click("#timeline .push[data-push='2'] .what")
+    shows(page, "#log .chosen", 2)
+    assert page.locator("#log .chosen .bubble").all_inner_texts() == ["二", "二"]
+
+
+def test_a_message_is_changed_and_sent_again(visit):
+    page = visit(bot())
+    say(page, "第一句")
+    page.wait_for_selector("#log .bot .bubble:text-is('第一句')")
+    say(page, "第二句")
+    page.wait_for_selector("#log .bot .bubble:text-is('第二句')")
+    page.press("#input", "ArrowUp")
+    assert page.input_value("#input") == "第二句"
+    page.press("#input", "ArrowUp")
+    assert page.input_value("#input") == "第一句"
+    page.press("#input", "ArrowDown")
+    page.press("#input", "ArrowDown")
+    assert page.input_value("#input") == ""
+    page.hover("#log .user .bubble:text-is('第一句')")
+    page.click("#log .tools >> text=改")
+    assert page.input_value("#input") == "第一句"
+    page.keyboard.type("，改了")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#log .bot .bubble:text-is('第一句，改了')")
+    pick(page, "位置")
+    page.fill("dialog input[name=Label]", "西湖")
+    page.press("dialog input[name=Label]", "Enter")
+    page.wait_for_selector("#log .card.place:has-text('西湖')")
+    page.hover("#log .card.place")
+    page.click("#log .tools >> text=改")
+    assert page.input_value("dialog input[name=Label]") == "西湖"
+    assert "地点名称" in page.inner_text("dialog")
+
+
+def test_enter_sends_a_form_from_any_of_its_fields(visit):
+    page = visit(bot())
+    pick(page, "全部种类")
+    page.fill("dialog textarea[name=Content]", "表单")
+    page.press("dialog textarea[name=Content]", "Enter")
+    page.wait_for_selector("#log .bot .bubble:text-is('表单')")
+
+
+def test_a_picture_is_pasted(visit):
+    """Whatever its size, it is made so small that it stands in the packet; nothing is fetched."""
+    page = visit(bot())
+    page.evaluate(
+        """async () => {
+          const canvas = Object.assign(document.createElement("canvas"), { width: 900, height: 700 });
+          const paper = canvas.getContext("2d");
+          for (let n = 0; n < 4000; n += 1) {
+            paper.fillStyle = `hsl(${n * 7} 80% 50%)`;
+            paper.fillRect((n * 37) % 900, (n * 91) % 700, 20, 20);
+          }
+          const blob = await new Promise((done) => canvas.toBlob(done));
+          const clipboardData = new DataTransfer();
+          clipboardData.items.add(new File([blob], "a.png", { type: "image/png" }));
+          document.querySelector("#input").dispatchEvent(new ClipboardEvent("paste", { clipboardData, cancelable: true }));
+        }"""
+    )
+    page.wait_for_selector("#log .user .picture img")
+    assert page.locator("#log .user img").evaluate("(node) => node.naturalWidth") > 60
+
+
+def test_a_dead_simulator_is_said_when_somebody_types(chromium, tmp_path):
+    """And a page that was open finds it again when it is started again, with its talk."""
+    port = servers.free_port()
+    code = (
+        "from wx_mp_svr.desk.simulator import serve\n"
+        "from wx_mp_svr import WxMpServer\n"
+        "bot = WxMpServer(token='abc', store='memory:', on_message=lambda req: req.content)\n"
+        f"serve(bot, token='abc', port={port}, open_browser=False, on_ready=lambda u: print(u, flush=True))"
+    )
+    env = {**servers.environment(tmp_path, {}), "RUNTIME_DIRECTORY": str(tmp_path)}
+
+    def start():
+        return subprocess.Popen([sys.executable, "-c", code], env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+
+    context = chromium.new_context(locale="zh-CN")
+    try:
+        with start() as process:
+            page = context.new_page()
+            page.set_default_timeout(10000)
+            page.goto(process.stdout.readline().strip())
+            page.wait_for_selector("#suggestions button")
+            say(page, "还在吗")
+            page.wait_for_selector("#log .bot .bubble:text-is('还在吗')")
+            process.send_signal(signal.SIGINT)
+        page.wait_for_selector("#offline", state="visible")
+        page.press("#input", "a")
+        page.wait_for_selector("#toast:has-text('模拟器没有在运行')")
+        say(page, "这句留着")
+        until(lambda: page.input_value("#input") == "这句留着")
+        with start() as process:
+            url = process.stdout.readline().strip()
+            page.wait_for_url(url)
+            page.wait_for_selector("#log .bot .bubble:text-is('还在吗')")
+            assert page.is_hidden("#offline")
+            process.send_signal(signal.SIGINT)
+    finally:
+        context.close()
+
+
+def test_the_toolbar_is_one_row_on_a_phone(visit):
+    page = visit(bot(), width=390, height=760)
+    say(page, "好")
+    page.wait_for_selector("#log .bot .bubble")
+    page.click("#tab-inspector")
+    controls = page.locator("#toolbar > *:not(.spacer, .hint)").all()
+    assert max(node.bounding_box()["y"] for node in controls) < min(node.bounding_box()["y"] for node in controls) + 10
+    assert page.evaluate("document.documentElement.scrollWidth > innerWidth") is False
+
+
+CONTRAST = """() => {
+  const luminance = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map((v) => (v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+  const ground = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const [r, g, b, a = 1] = parse(getComputedStyle(at).backgroundColor);
+      if (a === 1) return [r, g, b];
+      if (a > 0) return null; // over a picture
+    }
+    return [255, 255, 255];
+  };
+  const bad = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim() || !node.checkVisibility() || node.closest(".sr, option, svg")) continue;
+    const under = ground(node);
+    if (!under) continue;
+    const [one, two] = [luminance(parse(getComputedStyle(node).color)), luminance(under)];
+    const contrast = (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05);
+    if (contrast < 4.5) bad.push([contrast, node.tagName, node.className, node.textContent].join(" "));
+  }
+  return bad;
+}"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_words_stand_out_from_their_ground(visit, dark):
+    def answer(req):
+        match req.content:
+            case "坏":
+                raise KeyError("坏")
+            case "图文":
+                return Article("题目", "摘要", "", "https://example.com/")
+        return '看<a href="https://example.com/">这里</a>'
+
+    page = visit(bot(answer), dark=dark, height=1400)
+    for text in ("坏", "图文", "https://example.com/ 好"):
+        say(page, text)
+        page.wait_for_selector(f"#timeline .push:has-text('{text}') [data-outcome=answered]")
+    pick(page, "取消关注")
+    page.wait_for_selector("#detail .headline.ok .meta:has-text('取消关注')")
+    unfold(page)
+    page.click("#timeline .push >> nth=0")
+    page.click("#plus")
+    assert page.evaluate(CONTRAST) == []
+    page.click(".tiles >> text=图片")
+    assert page.evaluate(CONTRAST) == []
 
 
 def test_enter_belongs_to_the_input_method_while_it_composes(visit):
@@ -986,6 +1284,22 @@ def test_what_is_wrong_with_a_try_is_said_in_the_words_of_check(target, words):
     assert bool(push["tries"][0]["advice"]) == bool(words)
 
 
+def test_of_a_long_talk_the_newest_is_drawn_and_the_rest_on_demand(visit):
+    page = visit(bot())
+    for number in range(9):
+        body = {"msg_type": "text", "elements": {"Content": f"第{number}批"}, "count": 10}
+        assert page.request.post(f"{page.url}push", data=body).ok
+    page.wait_for_selector("#log .earlier")
+    shows(page, "#timeline .push", 80)
+    shows(page, "#log .user .bubble", 80)
+    page.click("#inspector .earlier")
+    shows(page, "#timeline .push", 90)
+    shows(page, "#log .user .bubble", 90)
+    numbers = [int(row.get_attribute("data-push")) for row in page.locator("#timeline .push").all()]
+    assert numbers == sorted(numbers)
+    assert page.is_hidden("#log .earlier")
+
+
 def test_what_the_server_forgets_the_page_forgets_too(visit, monkeypatch):
     """The oldest, in the chat and on the time line; what is left stands in order, and a marked text stays marked."""
     monkeypatch.setattr("wx_mp_svr.desk.simulator.talk.MAX_PUSHES", 5)
@@ -993,7 +1307,7 @@ def test_what_the_server_forgets_the_page_forgets_too(visit, monkeypatch):
     for number in range(4):
         say(page, f"第{number}句")
         shows(page, "#log .bot .bubble", number + 1)
-    page.wait_for_selector("#detail .checks li")
+    page.wait_for_selector("#detail .headline.ok")
     page.evaluate("getSelection().selectAllChildren(document.querySelector('#detail pre'))")
     marked = page.evaluate("getSelection().toString()")
     assert "第3句" in marked
@@ -1001,6 +1315,7 @@ def test_what_the_server_forgets_the_page_forgets_too(visit, monkeypatch):
         page.request.post(f"{page.url}push", data={"msg_type": "text", "elements": {"Content": f"第{number}句"}})
         page.wait_for_selector(f"#log .bot .bubble:text-is('第{number}句')")
     shows(page, "#timeline .push", 5)
+    assert "只留最近 5 次推送" in page.inner_text("#full")
     assert bubbles(page, "bot").all_inner_texts() == [f"第{number}句" for number in range(3, 8)]
     assert bubbles(page, "user").count() == 5
     assert page.evaluate("getSelection().toString()") == marked

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ..testing import Mode, Result, Try
-from ..testing.judge import is_chunked, without_links
+from ..testing.judge import Check, is_chunked, without_links
 from ..wire import HELLO
 from .findings import Finding, Words, cut
 from .reaching import unreachable
@@ -255,8 +255,41 @@ def _unverified(one: Asked, url: str, skew: float | None) -> Words:
 
 # -- a message ---------------------------------------------------------------------------------------------------------
 
+# By the names that the judge gives to its checks. Those that are missing are elements that must not be empty.
+_TITLES = {
+    "HTTP 200": "状态码是 200",
+    "Content-Length": "有 Content-Length，不分块",
+    "success": "已收到，不回复用户",
+    "no BOM": "开头没有 BOM",
+    "no control characters": "没有控制字符",
+    "well-formed XML": "XML 格式正确",
+    "not nested too deep": "XML 嵌套不太深",
+    "root <xml>": "根元素是 <xml>",
+    "plain reply": "明文模式用明文回复",
+    "encrypted reply": "密文的四个元素齐全",
+    "MsgSignature": "回复的签名正确",
+    "decrypt": "能用 EncodingAESKey 和 AppID 解密",
+    "no element twice": "元素不重复",
+    "ToUserName": "收件人是刚才的用户",
+    "FromUserName": "发件人是本公众号",
+    "CreateTime": "时间是 Unix 秒",
+    "MsgType": "是七种回复类型之一",
+    "line ends": "换行是真的换行",
+    "Content <= 2047 bytes": "文本不超过 2047 字节",
+    "ArticleCount": "图文条数正确",
+    "at most 1 articles": "图文不超过一条",
+    "at most 8 articles": "图文不超过八条",
+    "articles have a Title": "每条图文都有标题",
+    "echostr": "原样返回 echostr",
+}
+
+
+def title_of(check: str) -> str:
+    """Return a check's name in Chinese."""
+    return _TITLES.get(check, "必填的元素不为空")
+
+
 _CHECKS: dict[str, Words] = {
-    # by the names that the judge gives to its checks
     "Content-Length": ("回复是分块（chunked）发送的，微信用 HTTP/1.0，读不懂分块", "回复要带 Content-Length"),
     "no BOM": ("回复前面有 BOM", "把源文件存为「UTF-8 无 BOM」"),
     "no control characters": ("回复中有 XML 不允许的控制字符", "回复前去掉控制字符"),
@@ -268,6 +301,13 @@ _CHECKS: dict[str, Words] = {
     "FromUserName": ("FromUserName 不是公众号", "回复时交换 ToUserName 和 FromUserName"),
     "CreateTime": ("CreateTime 不是秒数", "填整数秒，例如 int(time.time())"),
     "MsgType": ("MsgType 不是回复类型", "用 text、image、voice、video、music 或 news"),
+    "no element twice": ("回复里有重复的元素", "每个元素只写一次"),
+    "ArticleCount": ("ArticleCount 与图文条数不符", "填 Articles 里 item 的个数"),
+    "Content <= 2047 bytes": ("文本超过 2047 字节，一个汉字是 3 字节", "缩短它，或分成几条（wx-mp-svr 会自动分页）"),
+    "line ends": (r"文本里有反斜杠加 n，用户看到的就是 \n", r'换行要写真的换行：Python 里是 "\n"，不是 r"\n" 或 "\\n"'),
+    "at most 1 articles": ("回复普通消息只能有一条图文，其余的用户看不到", "只回复一条图文"),
+    "at most 8 articles": ("回复事件最多八条图文，其余的用户看不到", "最多回复八条图文"),
+    "articles have a Title": ("有一条图文没有标题", "给每条图文写上 Title"),
 }
 
 
@@ -286,6 +326,11 @@ def _bad_reply(attempt: Try) -> Words:
         return f"回复的是 JSON：{begins(reply)}", "回复 XML，或原样返回 success（不带引号）"
     if check.name == "well-formed XML":
         return f"回复不是合格的 XML：{begins(reply)}", "按微信的格式回复 XML，或返回 success"
+    return check_words(check)
+
+
+def check_words(check: Check) -> Words:
+    """Name what one check has found."""
     return _CHECKS.get(check.name, (f"{check.name}：{check.detail}", "按微信的格式回复"))
 
 
@@ -336,6 +381,17 @@ def message(results: Sequence[Result], mode: Mode, url: str, plain_works: Callab
     return Finding("error", name, *try_words(last, url))
 
 
+_KINDS = {
+    "text": "文本",
+    "image": "图片",
+    "voice": "语音",
+    "video": "视频",
+    "music": "音乐",
+    "news": "图文",
+    "transfer_customer_service": "转人工客服的",
+}
+
+
 def _answered(name: str, results: Sequence[Result], url: str, texts: Texts) -> Finding:
     result, tries = results[0], [attempt for result in results for attempt in result.tries]
     last, content = result.tries[-1], cut(without_links(result.content))
@@ -355,7 +411,7 @@ def _answered(name: str, results: Sequence[Result], url: str, texts: Texts) -> F
     if not result.type:
         return Finding("warning", name, "收到了，但没有回复内容", "若处理函数应当回复，请看服务器日志")
     if harmful:
-        return Finding("warning", name, f"{harmful[0].name}：{harmful[0].detail}", "按微信的限制回复")
-    return Finding(
-        "ok", name, f"{result.elapsed:.1f} 秒内得到 {result.type} 回复" + (f"：{content}" if content else "")
-    )
+        return Finding("warning", name, *check_words(harmful[0]))
+    said = f"{max(result.elapsed, 0.1):.1f} 秒内得到{_KINDS[result.type]}回复" + (f"：{content}" if content else "")
+    leads_on = any(link.menu_id.startswith("wxmp-") for link in result.links)  # as wx-mp-svr pages an answer
+    return Finding("ok", name, said + ("（用户点链接看余下的）" if leads_on else ""))

@@ -26,7 +26,7 @@ from ..errors import ConfigError
 from ..testing import FakeWeChat, Result
 from ..testing.packets import read_xml, renewed
 from . import diagnosis, envfile, files
-from .answers import try_words
+from .answers import check_words, try_words
 from .files import FileError, as_shown
 from .findings import BOT_WRONG, NOT_REACHABLE, Finding, exit_code
 from .reaching import reach, url_problem
@@ -110,7 +110,7 @@ def show(result: Result, url: str, code: int) -> None:
         status = f"HTTP {attempt.status}，{len(attempt.reply)} 字节" if attempt.status else "没有回答"
         say(f"第 {attempt.number} 次推送：{status}，{attempt.elapsed:.2f} 秒")
         for check in (check for check in attempt.checks if check.level == "harmful"):
-            say(f"  注意：{check.name}：{check.detail}", fg="yellow")
+            say(f"  注意：{'：'.join(check_words(check))}", fg="yellow")
     if code == NOT_REACHABLE:
         tell(reach(url))
     elif code == BOT_WRONG:

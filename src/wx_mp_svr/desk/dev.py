@@ -28,6 +28,7 @@ from .botside import BotSide
 from .diagnosis import account
 from .loading import LoadError, is_file, module_of, run, split
 from .simulator import OPEN, make_app
+from .simulator.keeping import Keeping
 from .terminal import say
 
 log = logging.getLogger("wx_mp_svr")
@@ -117,6 +118,7 @@ class _Desk:
         log.disabled = False  # logging.config.dictConfig of the program may have done it
         if server is not None:
             server.app.debug = True  # in development a reply that cannot be sent is an error, and is not mended
+        keeping = Keeping(f"{Path.cwd() / self._target} {self._port}", self._folder)
         app = make_app(
             server or _nobody,
             name=self._name,
@@ -124,12 +126,11 @@ class _Desk:
             store=SQLiteStore(self._folder / "bot.sqlite3"),
             broken=broken,
             found=(module, name) if (module := module_of(self._target)) and name else None,
+            keeping=keeping,
             **account(server.settings if server is not None else _demo_settings()),
         )
-        talk, before = app.config["TALK"], self._folder / "talk.json"
+        talk = app.config["TALK"]
         logging.getLogger().addHandler(BotSide(talk.note))
-        if before.exists():
-            talk.resume(before.read_text("utf-8"))
         self._tell(broken, self._serve_bot(server) if server is not None else "", app)
         files = [str(self._file)] if is_file(self._target) else []
         try:
@@ -138,9 +139,10 @@ class _Desk:
             )
         except SystemExit as exc:
             if exc.code == RELOAD:
-                before.write_text(talk.pause(), "utf-8")
                 _end_soon()
             raise
+        finally:
+            keeping.save(talk.pause())
 
     def _serve_bot(self, server: WxMpServer) -> str:
         """Let others reach the bot, too: another command, a tunnel. Returns its URL, "" where its port is taken."""

@@ -18,7 +18,7 @@ from .. import config
 from ..clock import REAL
 from ..config import Settings
 from ..errors import ConfigError
-from ..testing import DEADLINE_SECONDS, FakeWeChat, Try
+from ..testing import DEADLINE_SECONDS, FakeWeChat, Result, Try
 from ..testing.line import HttpTarget, Line
 from ..testing.packets import new_msg_id
 from . import envfile
@@ -171,16 +171,30 @@ def _message(wechat: FakeWeChat, settings: Settings, url: str) -> Finding:
         # As a retry of WeChat's, which another instance may get. A bot that knows WeChat does not run again.
         results.append(replace(wechat, tries=1).send_xml(xml, sealed=sealed))
     plain = replace(wechat, mode="plain", tries=1)
-    return message(results, settings.mode, url, lambda: plain.send_text(HELLO_BOT).type != "fault", _texts(settings))
+    return message(results, settings.mode, url, lambda: plain.send_text(HELLO_BOT).type != "fault", texts_of(settings))
 
 
-def _texts(settings: Settings) -> Texts:
+def texts_of(settings: Settings) -> Texts:
     """Return the texts of these settings and the defaults: the server may have been given others than we see."""
 
     def of(*names: str) -> set[str]:
         return {text for s in (settings, Settings()) for name in names if (text := getattr(s, name))}
 
     return Texts(frozenset(of("error_text", "lost_text", "busy_text")), tuple(of("slow_text")))
+
+
+def of_push(wechat: FakeWeChat, result: Result, url: str, texts: Texts) -> Finding:
+    """Say what became of one push, of a talk with a bot that nobody has checked before.
+
+    Where it was refused the URL is verified: a wrong Token or a wrong clock is refused there, too, a wrong key is not.
+    """
+    if is_ours(result.tries[-1]):
+        echostr = new_echostr()
+        asked = Asked(wechat.verify_url(echostr), echostr)
+        if not asked.attempt.good:
+            skew = wechat.faults.skew or clock_skew(asked.attempt, time.time())
+            return verification([asked], url, skew)
+    return message([result], wechat.mode or "plain", url, lambda: False, texts)
 
 
 def _second_look(wechat: FakeWeChat, one: Asked, found: Finding) -> Finding:

@@ -23,6 +23,8 @@ from ...server import WxMpServer
 from ...store import Store
 from ...store.memory import MemoryStore
 from ...testing import FakeWeChat
+from ..diagnosis import texts_of
+from .keeping import Keeping
 from .talk import Talk
 from .views import as_curl, as_pytest
 
@@ -41,6 +43,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 OPEN = "open"  # where a browser's ticket is taken
+BACK = "back"  # where a page comes to that was open before a restart
 _MAX_BODY = 32 * 1024 * 1024  # of a saved talk
 _DEFAULT_URL = "http://127.0.0.1:5001/wx_mp_cb"
 
@@ -53,6 +56,7 @@ def make_app(
     store: Store | None = None,
     broken: str = "",
     found: tuple[str, str] | None = None,
+    keeping: Keeping | None = None,
     **account: Any,
 ) -> Flask:
     """Make the simulator as a Flask app. Its page is ``/KEY/``; serve it with threads, and to nobody else.
@@ -64,6 +68,7 @@ def make_app(
         store: Where a bot in this process remembers; by default in memory.
         broken: Why there is no bot.
         found: In which module the bot stands, and its name there, for tests that are copied; by default it is looked for.
+        keeping: Has the talk to go on with, and lets pages in that were open before.
         account: Of `FakeWeChat`: token, appid, aes_key, path, and the mode to begin with.
     """
     rescale: Callable[[float], tuple[WxMpServer, FastClock]] | None = None
@@ -79,11 +84,17 @@ def make_app(
 
         target_now, clock = rescale(wechat.time_scale)
         wechat = replace(wechat, target=target_now, path=target.settings.path, clock=clock)
-    talk = Talk(wechat, name=name, rescale=rescale, broken=broken)
+    texts = texts_of(target.settings) if isinstance(target, WxMpServer) else None
+    secret = keeping.secret if keeping else ""
+    talk = Talk(wechat, name=name, rescale=rescale, broken=broken, texts=texts, secret=secret)
+    if keeping and keeping.talk:
+        talk.resume(keeping.talk)
     app = Flask(__name__, static_folder=None)
     app.config.update(KEY=key or secrets.token_urlsafe(24), MAX_CONTENT_LENGTH=_MAX_BODY, TICKET=Ticket(), TALK=talk)
     _guard(app)
     _serve_ticket(app)
+    if keeping:
+        _serve_return(app, keeping)
     _serve_page(app)
     _serve_talk(app, talk, target, found)
     return app
@@ -109,7 +120,8 @@ def serve(
     Raises:
         OSError: The port is taken.
     """
-    app = make_app(target, **account)
+    keeping = Keeping(f"{target if isinstance(target, str) else Path.cwd()} {port}")
+    app = make_app(target, keeping=keeping, **account)
     try:
         server = make_server("127.0.0.1", port, app, threaded=True, request_handler=Quiet)
     except SystemExit as exc:  # werkzeug's way to say it
@@ -125,6 +137,7 @@ def serve(
         pass
     finally:
         server.server_close()
+        keeping.save(app.config["TALK"].pause())
 
 
 def _guard(app: Flask) -> None:
@@ -136,7 +149,9 @@ def _guard(app: Flask) -> None:
         if request.headers.get("Host", "") not in (f"127.0.0.1:{port}", f"localhost:{port}"):
             abort(403)
         given = request.path.split("/")[1]
-        if given != OPEN and not any(_same(given, key) for key in (app.config["KEY"], app.config["TICKET"].key)):
+        if given not in (OPEN, BACK) and not any(
+            _same(given, key) for key in (app.config["KEY"], app.config["TICKET"].key)
+        ):
             abort(403)
 
     @app.after_request
@@ -188,6 +203,19 @@ def _serve_ticket(app: Flask) -> None:
         return redirect(f"/{key}/") if key else Response(words, 403, content_type="text/plain; charset=utf-8")
 
 
+def _serve_return(app: Flask, keeping: Keeping) -> None:
+    @app.get(f"/{BACK}")
+    def challenge() -> dict[str, str]:
+        return {"challenge": keeping.challenge()}
+
+    @app.post(f"/{BACK}")
+    def come_back() -> dict[str, str]:
+        said = _json()
+        if not keeping.is_known(str(said.get("challenge")), str(said.get("proof"))):
+            abort(403)
+        return {"key": app.config["KEY"]}
+
+
 def _serve_page(app: Flask) -> None:
     @app.get("/<key>/")
     def page(key: str) -> Response:
@@ -200,7 +228,12 @@ def _serve_page(app: Flask) -> None:
 
 def _serve_talk(app: Flask, talk: Talk, target: Any, found: tuple[str, str] | None) -> None:
     changes: dict[str, Callable[[dict[str, Any]], None]]
-    changes = {"state": talk.configure, "talk.json": talk.open, "clear": lambda _: talk.clear()}
+    changes = {
+        "state": talk.configure,
+        "talk.json": talk.open,
+        "clear": lambda _: talk.clear(),
+        "follow": lambda _: talk.follow(),
+    }
 
     @app.get("/<key>/events")
     def events(key: str) -> Response:
@@ -213,7 +246,7 @@ def _serve_talk(app: Flask, talk: Talk, target: Any, found: tuple[str, str] | No
         talk.look()
         return Response(stream(), content_type="text/event-stream")
 
-    @app.post("/<key>/<any(state, 'talk.json', clear):what>")
+    @app.post("/<key>/<any(state, 'talk.json', clear, follow):what>")
     def change(key: str, what: str) -> dict[str, Any]:
         changes[what](_json())
         return {}
@@ -241,7 +274,7 @@ def _serve_talk(app: Flask, talk: Talk, target: Any, found: tuple[str, str] | No
     def export(key: str, number: int, form: str) -> Response:
         url = target if isinstance(target, str) else _DEFAULT_URL
         push = _known(talk, number)
-        text = as_curl(push, url) if form == "curl" else as_pytest(push, target, found)
+        text = as_curl(push, url) if form == "curl" else as_pytest(talk.until(number), target, found)
         return Response(text, content_type="text/plain; charset=utf-8")
 
     @app.get("/<key>/talk.json")

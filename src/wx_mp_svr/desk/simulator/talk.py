@@ -11,15 +11,20 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ...clock import REAL, Clock
+from ...config import Settings
+from ...server import WxMpServer
 from ...testing import FakeWeChat, Faults, Result, Try
 from ...testing.packets import new_msg_id, read_xml, renewed, write_xml
+from ..answers import Texts
+from ..diagnosis import of_push, texts_of
+from ..findings import Finding
 from ..reaching import reach
-from .views import MASK, Json, reply_view, request_view, try_view
+from .views import MASK, Json, fault_words, finding_view, repeat_words, reply_view, request_view, try_view
 
 LOOK_SECONDS = 3.0
 MAX_PUSHES, MAX_RUNNING, MAX_USERS, MAX_XML = 500, 100, 50, 64 * 1024
@@ -41,6 +46,8 @@ class Talk:
         name: The account's, as the chat shows it.
         rescale: Makes a copy of the bot with another clock, where that is possible: (target, clock) for a scale.
         broken: Why there is no bot, where it could not be loaded; nothing is pushed then.
+        texts: What the bot says by itself.
+        secret: By which a page is known again after a restart.
     """
 
     def __init__(
@@ -48,14 +55,18 @@ class Talk:
         wechat: FakeWeChat,
         *,
         name: str,
+        texts: Texts | None = None,
+        secret: str = "",
         rescale: Callable[[float], tuple[Any, Clock]] | None = None,
         broken: str = "",
     ) -> None:
         self._wechat, self._rescale = wechat, rescale
+        self._texts = texts or texts_of(Settings())
         self._url = wechat.target if isinstance(wechat.target, str) else ""
         self._lock = threading.RLock()
         self._listeners: set[queue.Queue[str]] = set()
         self._pushes: dict[int, Json] = {}
+        self._findings: dict[int, Finding] = {}  # of those that this process has pushed
         self._last_id = 0
         self._state: Json = {
             "name": name,
@@ -70,6 +81,9 @@ class Talk:
             "scale": wechat.time_scale,
             "bot_scales": rescale is not None,
             "faults": {"delay": 0, "drop": [], "duplicate": False, "skew": 0},
+            "secret": secret,
+            "keeps": MAX_PUSHES,
+            "fresh": True,  # nobody has said anything yet
             "users": [new_openid()],
             "menu": MENU,
         }
@@ -188,6 +202,14 @@ class Talk:
                 self._begin(wechat, xml, sealed, copy_of=first)
             return first
 
+    def follow(self) -> None:
+        """Let the first user follow the account: once, before anything else, and when there is somebody to welcome them."""
+        if self._url and reach(self._url, LOOK_SECONDS).level == "error":
+            return
+        with self._lock:
+            if self._state["fresh"] and not self._state["broken"]:
+                self.push(self.build({"msg_type": "event", "event": "subscribe", "elements": {"EventKey": ""}}))
+
     def again(self, number: int, *, new: bool) -> int:
         """Push a packet of the talk again, as a new message or with the same MsgId.
 
@@ -206,6 +228,11 @@ class Talk:
         with self._lock:
             return self._pushes[number]
 
+    def until(self, number: int) -> list[Json]:
+        """Return the pushes of the talk up to one of them."""
+        with self._lock:
+            return [push for push in self._pushes.values() if push["id"] <= number]
+
     def _wechat_now(self) -> FakeWeChat:
         faults = self._state["faults"]
         return replace(
@@ -218,7 +245,10 @@ class Talk:
 
     def _begin(self, wechat: FakeWeChat, xml: str, sealed: tuple[str, bytes], copy_of: int | None = None) -> int:
         self._last_id += 1
+        self._begun()
         fields = read_xml(xml)
+        identity = _identity(fields)
+        before = [push for push in self._pushes.values() if _identity(push["fields"]) == identity] if fields else []
         push = self._pushes[self._last_id] = {
             "id": self._last_id,
             "at": int(time.time() * 1000),
@@ -228,16 +258,22 @@ class Talk:
             "mode": wechat.mode,
             "scale": wechat.time_scale,
             "copy_of": copy_of,
+            "repeat_of": before[0]["id"] if before and not copy_of else None,
             "silent": "MsgType" not in fields or str(fields.get("Event", "")).lower() in _SILENT,
             "running": True,
             "request": request_view(*sealed, wechat.token),
             "tries": [],
             "reply": None,
             "elapsed": 0.0,
+            "finding": None,
+            "faults": [],
+            "notes": [],
         }
+        self._tell_apart(push)
         if len(self._pushes) > MAX_PUSHES:  # the oldest is forgotten, by the page, too
             oldest = next(iter(self._pushes))
             del self._pushes[oldest]
+            self._findings.pop(oldest, None)
             self._tell(json.dumps({"forgotten": [oldest]}))
         self._tell_push(push)
         threading.Thread(target=self._run, args=(wechat, push, sealed), name="simulator", daemon=True).start()
@@ -254,11 +290,37 @@ class Talk:
         # A copy of its own: what is pushed twice at once has two of these threads.
         try:
             result = replace(wechat, on_try=on_try).send_xml(push["xml"], sealed=sealed)
-            push.update(reply=reply_view(result), elapsed=result.elapsed)
+            asking = replace(wechat, faults=Faults(skew=wechat.faults.skew))
+            found = of_push(asking, result, self._url, self._texts)
+            with self._lock:
+                self._findings[push["id"]] = found
+                faults = fault_words(asdict(wechat.faults), len(result.tries))
+                push.update(reply=reply_view(result), elapsed=result.elapsed, faults=faults)
         finally:  # whatever a bot answers, its push comes to an end
             with self._lock:
                 push["running"] = False
-                self._tell_push(push)
+                self._conclude(push)
+
+    def _conclude(self, push: Json) -> None:
+        """Say what became of a push, and of those that are the same; what the bot's side tells may come later."""
+        if push["id"] in self._findings:
+            push["finding"] = finding_view(push, self._findings[push["id"]])
+        self._tell_apart(push)
+        self._tell_push(push)
+        for other in list(self._pushes.values()):
+            if push["id"] in (other["copy_of"], other["repeat_of"]):
+                self._tell_apart(other)
+                self._tell_push(other)
+
+    def _tell_apart(self, push: Json) -> None:
+        original = self._pushes.get(push["copy_of"] or push["repeat_of"])
+        if original is not None:
+            push["notes"] = repeat_words(push, original)
+
+    def _begun(self) -> None:
+        if self._state["fresh"]:
+            self._state["fresh"] = False
+            self._tell(json.dumps({"state": self._state}))
 
     # -- the bot's side ----------------------------------------------------------------------------------------------
 
@@ -275,12 +337,16 @@ class Talk:
             for push in self._pushes.values():
                 if _identity(push["fields"]) == wanted:
                     _add_note(push, said)
-                    self._tell_push(push)
+                    self._conclude(push)
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 
     def save(self) -> str:
-        """Return the talk as a JSON document. No secret is in it, and nothing of this machine."""
+        """Return the talk as a JSON document, with what the bot remembers of its users, where it runs in this process.
+
+        No secret is in it, and nothing of this machine.
+        """
+        sessions = self._sessions()
         with self._lock:
             kept = {name: self._state[name] for name in ("users", "menu")}
             done = [
@@ -288,7 +354,28 @@ class Talk:
                 for push in self._pushes.values()
                 if not push["running"]
             ]
+            if sessions:
+                kept["sessions"] = sessions
             return json.dumps({"wx-mp-svr": "talk", **kept, "pushes": done}, ensure_ascii=False, indent=1)
+
+    def _sessions(self) -> dict[str, Json]:
+        """Return what the bot remembers of those users whom no handler is busy with."""
+        with self._lock:
+            server, busy = self._wechat.server, {push["openid"] for push in self._pushes.values() if push["running"]}
+            users = [user for user in self._state["users"] if user not in busy]
+        found: dict[str, Json] = {}
+        for user in users if isinstance(server, WxMpServer) else ():
+            with server.session_of(self._wechat.account, user) as session:
+                if remembered := dict(session):
+                    found[user] = remembered
+        return found
+
+    def _remember(self, sessions: Json) -> None:
+        server = self._wechat.server
+        for user, remembered in sessions.items() if isinstance(server, WxMpServer) else ():
+            with server.session_of(self._wechat.account, user) as session:
+                session.clear()
+                session.update(remembered)
 
     def pause(self) -> str:
         """Return all there is, for `resume` in the next process."""
@@ -301,6 +388,7 @@ class Talk:
         before = json.loads(document)
         with self._lock:
             self._pushes = {push["id"]: push for push in before["pushes"] if not push["running"]}
+            self._state["fresh"] = before["last_id"] == 0
             self._last_id = before["last_id"]
             usable = {**before["state"]}
             if usable["mode"] not in self._state["modes"]:
@@ -320,19 +408,38 @@ class Talk:
         pushes = document.get("pushes")
         if document.get("wx-mp-svr") != "talk" or not isinstance(pushes, list) or len(pushes) > MAX_PUSHES:
             raise ValueError("这不是模拟器保存的会话")
-        if not all(_has(push, _PUSH) for push in pushes):
+        if not all(_has(push, _PUSH) and all(map(_is_part, push["reply"]["parts"])) for push in pushes):
             raise ValueError("会话文件不完整")
+        sessions = document.get("sessions", {})
+        if not isinstance(sessions, dict) or not all(isinstance(kept, dict) for kept in sessions.values()):
+            raise ValueError("会话文件不完整")
+        _read_users(list(sessions) or ["o"])
+        self._remember(sessions)
         with self._lock:
             self.configure({name: document[name] for name in ("users", "menu") if name in document})
-            first = self._last_id + 1
-            self._pushes = {first + n: {**push, "id": first + n, "running": False} for n, push in enumerate(pushes)}
+            numbers = {push.get("id"): self._last_id + n for n, push in enumerate(pushes, 1)}
+            self._pushes = {
+                self._last_id + n: {
+                    **push,
+                    "finding": _read_finding(push.get("finding")),
+                    "faults": _read_lines(push.get("faults")),
+                    "notes": _read_lines(push.get("notes")),
+                    "id": self._last_id + n,
+                    "running": False,
+                    **{name: numbers.get(push.get(name)) for name in ("copy_of", "repeat_of")},
+                }
+                for n, push in enumerate(pushes, 1)
+            }
             self._last_id += len(pushes)
+            self._state["fresh"] = False
             self._tell(self._snapshot())
 
     def clear(self) -> None:
         """Forget what was said."""
         with self._lock:
             self._pushes = {}
+            self._findings.clear()
+            self._state["fresh"] = False
             self._tell(self._snapshot())
 
 
@@ -345,8 +452,9 @@ def _identity(fields: Json) -> tuple[str, ...]:
 
 
 def _add_note(push: Json, said: Json) -> None:
-    bot = push.setdefault("bot", {"handler": "", "took": None, "lines": [], "failed": False})
+    bot = push.setdefault("bot", {"handler": "", "took": None, "lines": [], "failed": False, "runs": 0})
     if said.get("handler"):
+        bot["runs"] += 1
         bot.update(handler=said["handler"], took=said["took"])
         bot["failed"] = bot["failed"] or said["level"] == "ERROR"
     if len(bot["lines"]) < MAX_LINES:
@@ -377,6 +485,19 @@ def _has(found: Any, shape: Any) -> bool:
     if isinstance(shape, list):
         return isinstance(found, list) and found != [] and all(_has(item, shape[0]) for item in found)
     return isinstance(found, shape)
+
+
+def _is_part(part: Any) -> bool:
+    return isinstance(part, str) or _has(part, {"label": str, "href": str, "words": str, "menu_id": str})
+
+
+def _read_finding(finding: Any) -> Json | None:
+    fine = _has(finding, {"level": str, "cause": str, "fix": str}) and finding["level"] in ("ok", "warning", "error")
+    return finding if fine else None
+
+
+def _read_lines(lines: Any) -> list[str]:
+    return [line for line in lines if isinstance(line, str)] if isinstance(lines, list) else []
 
 
 def _read_faults(faults: Any) -> Json:

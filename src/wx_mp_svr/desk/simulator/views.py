@@ -6,7 +6,7 @@ Values in, values out. The Token and the EncodingAESKey never leave this process
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from ...testing import Result, Try
 from ...testing.judge import split_links
 from ...testing.packets import read_xml
 from ...wire.signature import sign
-from ..answers import try_words
+from ..answers import title_of, try_words
+from ..findings import Finding
 
 MASK = "******"
 MAX_SHOWN = 64 * 1024
@@ -55,7 +56,7 @@ def try_view(attempt: Try, token: str, url: str) -> Json:
         "xml": attempt.xml[:MAX_SHOWN],
         "error": attempt.error,
         "outcome": _outcome(attempt),
-        "checks": [asdict(check) for check in attempt.checks],
+        "checks": [{**asdict(check), "title": title_of(check.name)} for check in attempt.checks],
         "signatures": _reply_signatures(attempt, token),
     }
 
@@ -64,6 +65,56 @@ def reply_view(result: Result) -> Json:
     """Describe what the user gets to see in the end."""
     parts = [part if isinstance(part, str) else asdict(part) for part in split_links(result.content)]
     return {"type": result.type, "content": result.content, "parts": parts, "fields": result.fields}
+
+
+def finding_view(push: Json, found: Finding) -> Json:
+    """Describe in one headline what became of a push: in the words of ``check``, unless the page knows better."""
+    bot = push.get("bot") or {}
+    if bot.get("failed"):
+        error = bot["lines"][-1]["text"].strip().splitlines()[-1] if bot["lines"] else ""
+        found = found._replace(level="error", cause=f"处理函数出错：{bot['handler']}　{error}", fix="看下面的错误堆栈")
+    elif push["silent"] and found.level == "warning":
+        found = found._replace(level="ok", cause="机器人收到了；这种推送没有会话，用户看不到回复", fix="")
+    elif push["faults"] and found.level != "ok":
+        cause, fix = f"模拟的故障（{'，'.join(push['faults'])}）之后：{found.cause}", "关掉工具栏里的「故障」再试"
+        found = found._replace(cause=cause, fix=fix)
+    return {"level": found.level, "cause": found.cause, "fix": found.fix}
+
+
+def fault_words(faults: Json, number: int) -> list[str]:
+    """Say which simulated faults a push met that was delivered *number* times."""
+    dropped = [f"丢掉第 {lost} 次推送" for lost in sorted(faults["drop"]) if lost <= number]
+    late = [f"每次晚 {faults['delay']:g} 秒送达"] if faults["delay"] else []
+    skewed = [f"微信的时钟{'快' if faults['skew'] > 0 else '慢'} {abs(faults['skew']):g} 秒"] if faults["skew"] else []
+    return [*dropped, *late, *skewed]
+
+
+def repeat_words(push: Json, original: Json) -> list[str]:
+    """Say of a push that came before what the bot made of it.
+
+    Args:
+        push: It.
+        original: As what it came first.
+    """
+    number = original["id"]
+    told = [
+        f"与 #{number} 是同一次推送，同时送达了两份" if push["copy_of"] else f"与 #{number} 是同一条消息，又推送了一次"
+    ]
+    if push["running"] or original["running"] or not push["reply"] or not original["reply"]:
+        return told
+    runs = (push.get("bot") or {}).get("runs", 0)
+    if runs > 1:
+        return [*told, f"处理函数一共运行了 {runs} 次：没有去重"]
+    same = _said(push) == _said(original)
+    return [*told, "回复相同" if same else "回复不同：机器人可能没有去重", *(["处理函数没有再运行"] if runs else [])]
+
+
+def _said(push: Json) -> Any:
+    """Return what a user reads; the numbers in links are other ones each time."""
+    reply = push["reply"]
+    return reply["type"], [part if isinstance(part, str) else part["label"] for part in reply["parts"]] or [
+        value for name, value in reply["fields"].items() if name != "CreateTime"
+    ]
 
 
 def _advice(attempt: Try, url: str) -> str:
@@ -116,16 +167,16 @@ def as_curl(push: Json, url: str) -> str:
     )
 
 
-def as_pytest(push: Json, target: Any, found: tuple[str, str] | None = None) -> str:
-    """Write a test that sends the message to the same bot again and expects the same reply. It holds no secret.
+def as_pytest(pushes: Sequence[Json], target: Any, found: tuple[str, str] | None = None) -> str:
+    """Write a test that holds a talk with the same bot again and expects the same replies. It holds no secret.
 
     Args:
-        push: Which.
+        pushes: The talk; what a session holds comes about as it did.
         target: The bot.
         found: Its module and its name there, if they are known.
     """
-    fields, reply = push["fields"], push["reply"] or {"type": "", "content": "", "fields": {}}
-    name = re.sub(r"[^A-Za-z0-9]", "_", fields.get("Event") or fields.get("MsgType") or "")
+    pushes = [push for push in pushes if not push["copy_of"] and push["reply"]]
+    last = pushes[-1] if pushes else {"mode": "plain", "fields": {}}
     module, bot, remark = ("", repr(target), "") if isinstance(target, str) else _whereabouts(target, found)
     imports = [f"from {module} import {bot}{remark}"] if module else []
     if isinstance(target, WxMpServer):
@@ -138,23 +189,49 @@ def as_pytest(push: Json, target: Any, found: tuple[str, str] | None = None) -> 
                 "",
                 *imports,
             ]
-        failed = reply["content"] != "" and reply["content"] == target.settings.error_text  # which is what is expected
+        said = {push["reply"]["content"] for push in pushes}
+        failed = bool(target.settings.error_text) and target.settings.error_text in said  # which is what is expected
         wechat = f"{bot}.test_client({'raise_errors=False' if failed else ''})"
     else:
         imports = ["import os", "", *imports, "from wx_mp_svr.testing import FakeWeChat"]
-        secrets = ("token",) if push["mode"] == "plain" else ("token", "appid", "aes_key")
+        secrets = ("token",) if last["mode"] == "plain" else ("token", "appid", "aes_key")
         account = "".join(f', {secret}=os.environ["WX_MP_{secret.upper()}"]' for secret in secrets)
-        wechat = f"FakeWeChat({bot}{account}, mode={push['mode']!r})"
-    lines = [
-        *imports,
-        "",
-        "",
-        f"def test_{name.strip('_').lower() or 'push'}():",
-        f"    wechat = {wechat}",
-        f"    result = wechat.{_call(push['xml'], fields)}",
-        *(f"    assert {expectation}" for expectation in _expectations(reply)),
-    ]
+        wechat = f"FakeWeChat({bot}{account}, mode={last['mode']!r})"
+    lines = [*imports, "", "", f"def {_test_name(pushes)}():", f"    wechat = {wechat}", *_talk_lines(pushes)]
     return "\n".join(lines) + "\n"
+
+
+def _test_name(pushes: Sequence[Json]) -> str:
+    fields = pushes[0]["fields"] if len(pushes) == 1 else {"MsgType": "talk"}
+    name = re.sub(r"[^A-Za-z0-9]", "_", fields.get("Event") or fields.get("MsgType") or "")
+    return f"test_{name.strip('_').lower() or 'push'}"
+
+
+def _talk_lines(pushes: Sequence[Json]) -> Iterator[str]:
+    """Yield a talk as calls of a client; a tap needs the result that it taps, a repeated message its first."""
+    linked = {link: push["id"] for push in pushes for link in _ways_on(push)}
+    taps = {push["id"]: linked[menu] for push in pushes if (menu := str(push["fields"].get("bizmsgmenuid"))) in linked}
+    repeats = {push["id"]: push["repeat_of"] for push in pushes if push.get("repeat_of")}
+    wanted = {*taps.values(), *repeats.values()}
+    known: set[int] = set()
+    for push in pushes:
+        number = push["id"]
+        if taps.get(number) in known:
+            call = f"tap(result_{taps[number]})"
+        elif repeats.get(number) in known:
+            call = f"send_xml(result_{repeats[number]}.xml)"
+        else:
+            call = _call(push["xml"], push["fields"])
+        name = f"result_{number}" if number in wanted else "result"
+        yield f"    {name} = wechat.{call}"
+        yield from (f"    assert {name}.{expectation}" for expectation in _expectations(push["reply"]))
+        known |= {number} & wanted
+
+
+def _ways_on(push: Json) -> list[str]:
+    """Return the numbers of the links by which wx-mp-svr leads to what is still to come: other ones each time."""
+    last: Json = next((part for part in reversed(push["reply"]["parts"]) if not isinstance(part, str)), {})
+    return [last["menu_id"]] if str(last.get("menu_id")).startswith("wxmp-") else []
 
 
 def _whereabouts(target: Any, found: tuple[str, str] | None) -> tuple[str, str, str]:
@@ -180,11 +257,11 @@ def _call(xml: str, fields: Json) -> str:
 
 
 def _expectations(reply: Json) -> list[str]:
-    expected = [f"result.type == {reply['type']!r}"]
+    expected = [f"type == {reply['type']!r}"]
     element = "Articles" if reply["type"] == "news" else str(reply["type"]).capitalize()
     said, link, _ = reply["content"].partition('<a href="weixin://bizmsgmenu')  # its number is another one next time
     if reply["type"] in ("text", "fault"):
-        expected.append(f"result.content.startswith({said!r})" if link else f"result.content == {said!r}")
+        expected.append(f"content.startswith({said!r})" if link else f"content == {said!r}")
     elif element in reply["fields"]:
-        expected.append(f"result.fields[{element!r}] == {reply['fields'][element]!r}")
+        expected.append(f"fields[{element!r}] == {reply['fields'][element]!r}")
     return expected

@@ -1,6 +1,6 @@
 // The chat on the left: who said what, in the order in which it arrived.
 
-import { $, h } from "./dom.js";
+import { $, button, h } from "./dom.js";
 import { model, nameOf, sendText } from "./model.js";
 import { avatar, file, image, link, music, news, place, video, voice } from "./cards.js";
 import { stamp, webLink, words } from "./words.js";
@@ -10,6 +10,50 @@ const PAUSE = 5 * 60 * 1000; // WeChat writes the time after a pause
 // What stands in the chat, in the order of time, and the same by push. Only what has changed is touched.
 const order = [];
 const items = new Map();
+
+let chosen = []; // the lines of the push that the inspector shows
+let tools; // for the line under the pointer or the focus: one for all of them
+
+// `inspect`: shows what became of a push. `edit`: puts a message back where it can be changed.
+export function startChat(inspect, edit) {
+  const log = $("#log");
+  const numberOf = (node) => Number(node.closest("[data-id]")?.dataset.id);
+  tools = h("span", { class: "tools", "aria-live": "off" },
+    button("改", (event) => edit(model.pushes.get(numberOf(event.target))), { title: "改一改再发", "aria-label": "改一改再发" }),
+    button("查", (event) => inspect(numberOf(event.target)), { title: "在检查器里看", "aria-label": "在检查器里看" }));
+  for (const name of ["pointerover", "focusin"]) log.addEventListener(name, (event) => hold(event.target.closest("[data-id]")));
+  log.addEventListener("pointerleave", () => { if (!tools.contains(document.activeElement)) tools.remove(); });
+  log.addEventListener("click", (event) => {
+    if (getSelection().isCollapsed && !event.target.closest("a, .tools, .words-link")) inspect(numberOf(event.target));
+  });
+  log.addEventListener("keydown", walk);
+}
+
+function hold(line) {
+  if (!line || tools.parentNode === line) return;
+  tools.firstChild.hidden = line.classList.contains("bot");
+  line.append(tools);
+}
+
+// Up and down lead from line to line, Enter to the inspector.
+function walk(event) {
+  const lines = [...$("#log").querySelectorAll("[data-id]")];
+  const now = lines.indexOf(event.target);
+  if (event.key === "Enter" && now >= 0) event.target.click();
+  const next = { ArrowUp: now < 0 ? lines.length - 1 : now - 1, ArrowDown: now + 1 }[event.key];
+  if (next === undefined || !lines[next] || event.target.closest("button, a")) return;
+  event.preventDefault();
+  lines[next].tabIndex = -1;
+  lines[next].focus();
+}
+
+// Mark what belongs to the push that the user has chosen, and bring it into view; without a number there is none.
+export function showChosen(id) {
+  for (const node of chosen) node.classList.remove("chosen");
+  chosen = (items.get(id) || []).map((item) => item.node);
+  for (const node of chosen) node.classList.add("chosen");
+  chosen.at(-1)?.scrollIntoView({ block: "nearest" });
+}
 
 export function showAccount() {
   $("#account").textContent = model.state.name;
@@ -22,14 +66,27 @@ export function showChat(changed) {
   if (!changed) forgetChat();
   const before = order.length;
   for (const id of changed || model.pushes.keys()) arrange(log, id);
-  if (order.length > before && (atEnd || order.length < 3)) log.scrollTop = log.scrollHeight;
+  if (!changed && order.length) settle(log, 4);
+  else if (order.length > before && (atEnd || order.length < 3)) scrollToEnd(log);
+}
+
+// What was never seen has no height yet: the last line first, then what is below it.
+function scrollToEnd(log) {
+  order.at(-1)?.node.scrollIntoView({ block: "end" });
+  log.scrollTop = log.scrollHeight;
+}
+
+// After all was drawn anew: heights become known while one comes near, for a few frames.
+function settle(log, frames) {
+  scrollToEnd(log);
+  if (frames) requestAnimationFrame(() => settle(log, frames - 1));
 }
 
 // Numbers start anew when another talk is opened, and a user sees no other's talk.
 function forgetChat() {
   order.length = 0;
   items.clear();
-  $("#log").replaceChildren();
+  $("#log").replaceChildren($("#log .earlier"));
 }
 
 function arrange(log, id) {
@@ -46,9 +103,11 @@ function arrange(log, id) {
 }
 
 function itemsOf(push) {
-  if (!push || push.copy_of || (push.openid && push.openid !== model.openid)) return [];
-  const user = { key: "user", at: push.at, make: () => userLine(push) };
-  if (push.running || push.silent) return [user];
+  if (!push || push.id < model.from || (push.openid && push.openid !== model.openid)) return [];
+  const user = { key: "user", at: push.at, make: () => (push.copy_of || push.repeat_of ? repeatLine(push) : userLine(push)) };
+  if (push.copy_of || push.silent) return [user];
+  if (model.held.has(push.id)) return [user];
+  if (push.running) return [user, { key: "dots", at: push.at, make: () => dots(push) }];
   const at = push.at + push.elapsed * push.scale * 1000;
   return [user, { key: push.bot?.failed ? "failed" : "bot", at, make: () => marked(push, botLine(push)) }];
 }
@@ -56,7 +115,7 @@ function itemsOf(push) {
 function insert(log, item) {
   let index = order.length; // most often it is the newest
   while (index > 0 && order[index - 1].at > item.at) index -= 1;
-  item.node = item.make() || h("span", { hidden: true });
+  item.node = item.make();
   order.splice(index, 0, item);
   const next = order[index + 1];
   log.insertBefore(item.node, next ? next.time || next.node : null);
@@ -94,6 +153,14 @@ const system = (push, ...content) => h("p", { class: "system", "data-id": push.i
 
 const bubble = (...content) => h("div", { class: "bubble" }, ...content);
 
+// What a user of WeChat does not see, and the developer should.
+const repeatLine = (push) => system(push, push.copy_of ? `同一次推送 #${push.copy_of} 又送达一份` : `消息 #${push.repeat_of} 又推送了一次（MsgId 相同）`);
+
+const quiet = (push) => system(push, "机器人没有回复（success）");
+
+const dots = (push) => h("div", { class: "line dots", "data-id": push.id, "aria-hidden": "true" },
+  avatar("bot", "bot"), h("span", { class: "waiting" }, h("i"), h("i"), h("i")));
+
 const string = (value) => (typeof value === "string" ? value : "");
 
 const USER = {
@@ -110,7 +177,8 @@ const USER = {
 
 function userLine(push) {
   const make = USER[push.fields.MsgType];
-  return make ? line("user", push, make(push.fields)) : system(push, ...eventWords(push));
+  if (make) return line("user", push, make(push.fields));
+  return system(push, ...eventWords(push), push.silent ? h("small", null, "用户看不到回复") : null);
 }
 
 function eventWords(push) {
@@ -136,13 +204,13 @@ function botLine(push) {
     case "news": return h("div", { class: "line whole", "data-id": push.id }, news([].concat(inner("Articles").item || [])));
     case "transfer_customer_service": return system(push, "已转接人工客服");
     case "fault": return system(push, content);
-    default: return null;
+    default: return null; // nothing, or nothing that WeChat knows
   }
 }
 
 // A red mark on what a handler that failed has left to say; it leads to the traceback.
 function marked(push, node) {
-  if (!push.bot?.failed) return node;
+  if (!push.bot?.failed) return node || quiet(push);
   const title = "处理函数出错：点这里看原因";
   const mark = h("button", { type: "button", class: "failed-mark", "data-push": push.id, title, "aria-label": title }, "!");
   if (!node) return system(push, mark, " 处理函数出错，没有回复");

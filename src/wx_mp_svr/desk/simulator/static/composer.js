@@ -1,8 +1,10 @@
 // The foot of the chat: input, emoji, the "+" panel, and the account's menu.
 
 import { $, button, h, icon, openDialog, toast } from "./dom.js";
-import { configure, kindOf, model, sendEvent, sendText } from "./model.js";
+import { configure, kindOf, model, send, sendEvent, sendText } from "./model.js";
 import { openForm } from "./forms.js";
+import { isConnected, sayDead } from "./net.js";
+import { shrink } from "./picture.js";
 
 const EMOJI = [..."😁😂🤣😊😍😘😜🤔😅😭😡😱🥱😴🤝👍👏🙏💪👌✌👀🎉🎁🌹💔💯🔥⭐🌞🌙🍉🍻☕🐶🐱🐼🚀🇨🇳".matchAll(/\p{RI}\p{RI}|\p{Emoji}/gu)].map(String);
 
@@ -35,33 +37,106 @@ const TILES = [
   ["取消关注", "leave", () => sendEvent("unsubscribe", { EventKey: "" })],
   ["菜单事件", "menu", () => openForm(kindOf("event", "CLICK"))],
   ["全部种类", "more", () => openForm()],
-  ["自定义 XML", "xml", () => openForm(null, null, true)],
+  ["自定义 XML", "xml", () => openForm(null, null, "")],
 ];
 
+// What somebody may try first.
+const SUGGESTIONS = [
+  ["你好", () => sendText("你好")],
+  ["帮助", () => sendText("帮助")],
+  ["发一张图片", () => { const { msg_type: type, elements } = kindOf("image"); return send({ msg_type: type, elements }); }],
+];
+
+let recalled = 0; // how many messages back the input shows; 0 for one's own words
 let input;
 let plusOrSend;
 let panels;
 
 export function startComposer() {
-  input = h("textarea", { id: "input", rows: 1, "aria-label": "输入消息，回车发送，Shift+回车换行", oninput: grow, onkeydown: typed });
+  input = h("textarea", { id: "input", rows: 1, "aria-label": "输入消息，回车发送，Shift+回车换行", oninput: typedSomething, onkeydown: typed, onpaste: pasted });
   plusOrSend = h("span", { class: "last" });
   panels = h("div", { id: "panels" });
   const left = tool("menu", "切换到菜单", () => showBar("menu"));
   $("#composer").append(
+    h("div", { id: "suggestions", role: "group", "aria-label": "可以试试", hidden: true },
+      ...SUGGESTIONS.map(([words, act]) => button(words, () => { act(); input.focus(); }))),
     h("div", { id: "bar" },
       left, tool("voice", "发送语音", () => openForm(kindOf("voice"))), input,
       tool("smile", "表情", () => toggle("emoji"), { "aria-expanded": "false", "data-panel": "emoji" }), plusOrSend),
     h("div", { id: "menu", hidden: true }), panels);
   $("#more").addEventListener("click", openAccount);
   $("#more").append(icon("M5 12h.1M12 12h.1M19 12h.1"));
-  $("#composer").addEventListener("keydown", (event) => { if (event.key === "Escape") toggle(""); });
+  $("#composer").addEventListener("keydown", (event) => {
+    const opener = event.key === "Escape" && $(`[data-panel="${panels.dataset.shown}"]`);
+    if (!opener) return;
+    toggle("");
+    opener.focus();
+  });
   grow();
+  input.focus();
+}
+
+const isOwn = (push) => push.openid === model.openid && !push.copy_of && !push.repeat_of && push.fields.MsgType !== "event";
+
+// As long as this user has said nothing.
+export function showSuggestions() {
+  $("#suggestions").hidden = [...model.pushes.values()].some(isOwn);
+}
+
+// Put a message back where it can be changed, and sent again.
+export function editAgain(push) {
+  const { MsgType: type, Event: event, ToUserName, FromUserName, CreateTime, MsgId, ...elements } = push.fields;
+  const kind = typeof type === "string" && kindOf(type, typeof event === "string" ? event : "");
+  if (!kind) openForm(null, null, push.xml);
+  else if (type !== "text") openForm(kind, elements);
+  else {
+    if ($("#bar").hidden) showBar("input");
+    show(String(elements.Content || ""));
+  }
+}
+
+function show(words) {
+  input.value = words;
+  grow();
+  input.focus();
+  input.setSelectionRange(words.length, words.length);
 }
 
 const tool = (name, label, onclick, props) =>
   h("button", { type: "button", class: "icon", "aria-label": label, title: label, onclick, ...props }, icon(...ICONS[name]));
 
+function typedSomething() {
+  recalled = 0;
+  grow();
+  if (!isConnected()) sayDead();
+}
+
+// Up and down go through what this user has sent, as in a terminal, as long as nothing else is being written.
+function recall(step) {
+  if (input.value && !recalled) return false;
+  const said = [...model.pushes.values()].filter((push) => isOwn(push) && push.fields.MsgType === "text" && !push.fields.bizmsgmenuid);
+  const next = Math.max(0, Math.min(said.length, recalled + step));
+  if (next === recalled) return false;
+  recalled = next;
+  show(next ? String(said.at(-next).fields.Content) : "");
+  return true;
+}
+
+async function pasted(event) {
+  const picture = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
+  if (!picture) return;
+  event.preventDefault();
+  const url = await shrink(picture).catch(() => "");
+  if (!url) {
+    toast("这不是能显示的图片");
+    return;
+  }
+  await send({ msg_type: "image", elements: { PicUrl: url, MediaId: "pasted_picture" } });
+}
+
 function typed(event) {
+  const step = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+  if (step && !event.isComposing && recall(step)) event.preventDefault();
   // While an input method composes, Enter chooses its candidate.
   if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
   event.preventDefault();
@@ -72,6 +147,7 @@ async function sendInput() {
   const content = input.value;
   if (!content.trim()) return;
   input.value = "";
+  recalled = 0;
   grow();
   try {
     await sendText(content);
@@ -115,7 +191,11 @@ function emojiPanel() {
 }
 
 function plusPanel() {
-  const act = (action) => () => { toggle(""); action(); };
+  const act = (action) => () => {
+    toggle("");
+    ($("#plus") || input).focus(); // where the focus returns to from a form
+    action();
+  };
   return h("div", { class: "tiles", role: "group", "aria-label": "更多消息与事件" },
     ...TILES.map(([label, name, action]) =>
       h("button", { type: "button", onclick: act(action) }, h("span", { class: "tile" }, icon(...ICONS[name])), label)));

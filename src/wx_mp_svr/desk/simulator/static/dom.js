@@ -50,8 +50,26 @@ export function openDialog(title, make) {
   dialog.onclose = () => { dialog.replaceChildren(); if (opener && opener.isConnected) opener.focus(); };
   dialog.onclick = (event) => { if (event.target === dialog) close(); };
   if (!dialog.open) dialog.showModal();
-  const first = dialog.querySelector("[autofocus]") || dialog.querySelector("input, textarea, select");
+  const first = dialog.querySelector("[autofocus]") || dialog.querySelector(".fields :is(input, textarea)") || dialog.querySelector("input, textarea, select");
   if (!first) return;
   first.focus();
   if (first.tagName === "TEXTAREA") first.setSelectionRange(0, 0);
+}
+
+export function confirm(title, question, word, act) {
+  openDialog(title, (close) => h("form", { method: "dialog", onsubmit: (event) => { event.preventDefault(); close(); act(); } },
+    h("p", null, question),
+    h("div", { class: "actions" }, button("取消", close), h("button", { type: "submit", class: "primary danger", autofocus: true }, word))));
+}
+
+// Let a popup close when the user clicks elsewhere, or presses Escape in it; then the focus returns to what opened it.
+export function closeOutside(details) {
+  const outside = (event) => { if (!details.contains(event.target)) details.open = false; };
+  const watch = () => document[details.open ? "addEventListener" : "removeEventListener"]("pointerdown", outside);
+  details.addEventListener("toggle", watch);
+  details.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !details.open) return;
+    details.open = false;
+    details.firstChild.focus();
+  });
 }

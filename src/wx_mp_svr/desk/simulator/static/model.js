@@ -2,7 +2,8 @@
 
 import { post } from "./net.js";
 
-export const model = { state: null, pushes: new Map(), kinds: [], openid: "", selected: null };
+// `held`: the numbers of pushes that have just begun. `from`: the first that is drawn; those before it when they are asked for.
+export const model = { state: null, pushes: new Map(), held: new Set(), from: 0, kinds: [], openid: "", selected: null };
 
 export const send = (spec) => post("push", { openid: model.openid, ...spec });
 

@@ -1,4 +1,4 @@
-// Text: web addresses, XML for people, times, and what the checks mean.
+// Text: web addresses, XML for people, times, and the words for outcomes.
 
 import { h } from "./dom.js";
 
@@ -70,28 +70,5 @@ export const OUTCOMES = {
   answered: "已应答", harmful: "已应答，但有损", "hung-up": "超时，微信已挂断", error: "应答无效", running: "等待应答…",
 };
 
-const CHECKS = {
-  "HTTP 200": "状态码必须是 200，201、204 也不行",
-  success: "空串或 success：已收到，不回复用户",
-  "no BOM": "正文不能以 BOM 开头",
-  "no control characters": "不能含 XML 不允许的控制字符",
-  "well-formed XML": "必须是格式正确的 XML",
-  "root <xml>": "根元素是 <xml>",
-  "plain reply": "明文模式下不能加密应答",
-  "encrypted reply": "四个元素各一个，且不为空",
-  MsgSignature: "应答的签名正确",
-  decrypt: "能用 EncodingAESKey 和 AppID 解密",
-  "no element twice": "元素不重复",
-  ToUserName: "发给刚才那位用户",
-  FromUserName: "来自本公众号",
-  CreateTime: "是 Unix 秒",
-  MsgType: "是七种回复类型之一",
-  ArticleCount: "等于图文条数",
-  "Content <= 2047 bytes": "文本不超过 2047 字节",
-  "at most 1 articles": "回复普通消息只显示一条图文",
-  "at most 8 articles": "回复事件最多显示八条图文",
-  "articles have a Title": "每条图文都有标题",
-  echostr: "原样返回 echostr",
-};
-
-export const explain = (name) => CHECKS[name] || "必填，不能为空";
+// How bad a headline is, as a word and as a sign.
+export const VERDICTS = { ok: ["正常", "✓"], warning: ["注意", "!"], error: ["有错", "✕"], running: ["等待", "…"] };
