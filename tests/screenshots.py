@@ -165,7 +165,7 @@ def main() -> None:
         for name, title, server, act, height in STORIES:
             file = IMAGES / f"{name}.png"
             shoot(browser, file, title, server, act, height)
-        talk_to_model(browser, IMAGES / "demo-2.png")
+        talk_to_model(browser, IMAGES / "llm.png")
         draw(browser, IMAGES / "配置公众号.png")
         browser.close()
     for file in sorted(IMAGES.glob("*.png")):
