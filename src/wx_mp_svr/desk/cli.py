@@ -368,5 +368,6 @@ def demo(port: int, bot_port: int | None, no_browser: bool) -> None:
     """运行回声公众号和模拟器，打开浏览器：不需要账号，马上可以聊天。"""
     from .dev import dev as serve_dev
 
-    account_of(os.environ)  # ends where it is wrong
+    if not is_running_from_reloader():  # it is said once
+        account_of(os.environ)  # ends where it is wrong
     serve_dev("wx_mp_svr.desk.echo", port=port, bot_port=bot_port, open_browser=not no_browser, name="回声公众号")
