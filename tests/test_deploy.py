@@ -513,9 +513,25 @@ def test_gunicorn_listens_where_run_would(monkeypatch):
 
 def test_a_reload_is_gunicorns_own_and_the_socket_is_where_the_bot_listens():
     """HUP starts new workers before the old ones end; the socket unit keeps the port while there is no bot."""
+    assert re.findall(r"^ExecReload=.* (bot:server)$", UNIT, re.MULTILINE) == ["bot:server"]
     assert read_unit(UNIT)["Service"]["ExecReload"] == "/bin/kill -HUP $MAINPID"
     socket = read_unit((DEPLOY / "wx-mp-svr.socket").read_text("utf-8"))["Socket"]
     assert socket["ListenStream"] == f"{DEFAULTS.host}:{DEFAULTS.port}"
+
+
+def test_a_program_that_cannot_be_loaded_is_refused_before_the_running_one_hears_of_it(tmp_path):
+    """By itself gunicorn ends altogether when a new worker does not start: a typing mistake would stop the service."""
+    _, env = lay_out(tmp_path, servers.DEMO / "demo.py", env_here({}))
+    command = re.search("^ExecReload=(.*gunicorn.*)$", unit_here(tmp_path), re.MULTILINE)[1].split()  # type: ignore[index]
+
+    def check() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert check().returncode == 0
+    with (tmp_path / "bot.py").open("a") as bot:
+        bot.write("def broken(:\n")
+    refused = check()
+    assert (refused.returncode, "SyntaxError" in refused.stderr + refused.stdout) == (1, True)
 
 
 def test_the_unit_is_sound(tmp_path):
