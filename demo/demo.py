@@ -1,4 +1,4 @@
-"""回声公众号：文本、图片、语音原样返回。运行 python demo.py，然后在公众平台提交服务器配置。"""
+"""回声公众号：文本、图片、语音原样返回。运行 python demo.py，或在模拟器里：wx-mp-svr dev demo.py。"""
 
 from wx_mp_svr import ImageReqMsg, ImageRspMsg, TextReqMsg, VoiceReqMsg, VoiceRspMsg, WxMpServer
 

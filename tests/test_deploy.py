@@ -25,6 +25,8 @@ import pytest
 import servers
 import wechat as other_side
 from certificates import certify
+from documents import BLOCK
+from documents import DEPLOY as WHOLE
 from waiting import until
 
 from wx_mp_svr.config import Settings
@@ -66,10 +68,18 @@ def unit_here(directory: Path) -> str:
 
 
 def env_here(settings: Mapping[str, str]) -> str:
-    """env.example filled in as it says: the AppID by hand, what keygen prints at the end, then the test's settings."""
+    """env.example filled in as README.md says: the AppID, what keygen prints at the end, then the test's settings."""
     keys = wx_mp_svr("keygen", "--env").stdout
     more = "".join(f"{name}={value}\n" for name, value in settings.items())
-    return replaced(ENV, {"WX_MP_APPID=\n": f"WX_MP_APPID={APPID}\n"}) + keys + more
+    return edited(ENV, "sudo sed -i", "/etc/wx-mp-svr.env") + keys + more
+
+
+def edited(text: str, begin: str, end: str) -> str:
+    """What the first sed of README.md that begins and ends so makes of a text; the domain stays example.com."""
+    line = next(line for line in WHOLE.commands if line.startswith(begin) and line.endswith(end))
+    program = line.split('"')[1].replace("$DOMAIN", "example.com").replace("$APPID", APPID)
+    done = subprocess.run(["sed", program], input=text, capture_output=True, check=True, timeout=10, encoding="utf-8")
+    return done.stdout
 
 
 def replaced(text: str, changes: Mapping[str, str]) -> str:
@@ -265,7 +275,7 @@ def test_another_implementation_agrees(echo):
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_check_finds_nothing_wrong(echo, trusting, scheme):
-    """With the settings of the file, as the README says."""
+    """With the settings of the file, as README.md says."""
     bot, front = echo
     file = bot.running.log.parent / "wx-mp-svr.env"
     command = [sys.executable, "-m", "wx_mp_svr", "check", "--env-file", str(file), front.urls[scheme]]
@@ -501,9 +511,25 @@ def test_gunicorn_listens_where_run_would(monkeypatch):
 
 def test_a_reload_is_gunicorns_own_and_the_socket_is_where_the_bot_listens():
     """HUP starts new workers before the old ones end; the socket unit keeps the port while there is no bot."""
+    assert re.findall(r"^ExecReload=.* (bot:server)$", UNIT, re.MULTILINE) == ["bot:server"]
     assert read_unit(UNIT)["Service"]["ExecReload"] == "/bin/kill -HUP $MAINPID"
     socket = read_unit((DEPLOY / "wx-mp-svr.socket").read_text("utf-8"))["Socket"]
     assert socket["ListenStream"] == f"{DEFAULTS.host}:{DEFAULTS.port}"
+
+
+def test_a_program_that_cannot_be_loaded_is_refused_before_the_running_one_hears_of_it(tmp_path):
+    """By itself gunicorn ends altogether when a new worker does not start: a typing mistake would stop the service."""
+    _, env = lay_out(tmp_path, servers.DEMO / "demo.py", env_here({}))
+    command = re.search("^ExecReload=(.*gunicorn.*)$", unit_here(tmp_path), re.MULTILINE)[1].split()  # type: ignore[index]
+
+    def check() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert check().returncode == 0
+    with (tmp_path / "bot.py").open("a") as bot:
+        bot.write("def broken(:\n")
+    refused = check()
+    assert (refused.returncode, "SyntaxError" in refused.stderr + refused.stdout) == (1, True)
 
 
 def test_the_unit_is_sound(tmp_path):
@@ -609,8 +635,10 @@ def test_a_shell_reads_the_file_as_systemd_does(tmp_path):
 
 
 def without_tls(text: str) -> str:
-    """As its comment says: the listen line with ssl and the two that begin with ssl_ are gone."""
-    return "\n".join(line for line in text.splitlines() if not re.match(r" *(ssl_|listen \S+ ssl)", line)) + "\n"
+    """As README.md says, before there is a certificate."""
+    made = edited(text, 'sed "', "wx-mp-svr.conf >/dev/null")
+    assert text.count("\n") - made.count("\n") == 4  # three directives, and what a comment says of IPv6
+    return made
 
 
 @pytest.mark.parametrize("edit", [str, without_tls], ids=["as-it-is", "without-tls"])
@@ -625,11 +653,32 @@ def test_nginx_finds_the_site_sound(tmp_path, edit):
 
 
 def test_without_a_certificate_it_serves_http(echo, tmp_path):
-    """Three lines less, as the file says."""
+    """Three directives less."""
     bot, _ = echo
     with site(tmp_path, bot.port, edit=without_tls) as front:
         assert FakeWeChat(front.urls["http"], **bot.account).send_text("http").content == "http"
         assert not servers.connects(front.ports["https"])
+
+
+def test_pasted_into_a_site_of_a_panel_it_serves_and_logs_no_signature(echo, tmp_path):
+    """As README.md says for 宝塔: two pieces in front, one inside, and two lines in that."""
+    bot, _ = echo
+    (lines,) = [code for language, code in BLOCK.findall(WHOLE.text) if language == "nginx"]
+    lines = lines.replace("/www/wwwlogs/", f"{tmp_path}/")
+
+    def panel(text: str) -> str:
+        front = re.search(r"^log_format .*?;\n", text, re.MULTILINE | re.DOTALL)[0]  # type: ignore[index]
+        front += re.search(r"^upstream .*?^}\n", text, re.MULTILINE | re.DOTALL)[0]  # type: ignore[index]
+        inside = re.search(r"^    location = .*?^    }\n", text, re.MULTILINE | re.DOTALL)[0]  # type: ignore[index]
+        inside = inside.replace("{\n", "{\n" + lines, 1)
+        port = re.search(r"listen 127.0.0.1:(\d+);", text)[1]  # type: ignore[index]
+        theirs = f"listen 127.0.0.1:{port}; server_name example.com; access_log {tmp_path}/panel.access.log;"
+        return f"{front}server {{ {theirs}\n{inside}}}\n"
+
+    with site(tmp_path, bot.port, edit=panel) as front:
+        assert FakeWeChat(front.urls["http"], **bot.account).send_text("宝塔").content == "宝塔"
+        until(lambda: f'"POST {CALLBACK}" 200' in front.log("wx-mp-svr.access"), lambda: "nginx did not log")
+        assert "signature" not in front.all_logs()
 
 
 def test_old_tls_is_not_spoken(echo, trusting):

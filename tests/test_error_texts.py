@@ -117,7 +117,7 @@ def without_values(settings):
 def only_one(error):
     """Return what is said of the only wrong setting, in both languages."""
     head, english, chinese = str(error).split("\n")
-    assert head == "wx-mp-svr has 1 wrong setting(s) / 配置有 1 处错误:"
+    assert head == "wx-mp-svr has 1 wrong setting(s) / 设置有 1 处错误:"
     return f"{english.strip()} / {chinese.strip()}"
 
 
@@ -227,7 +227,7 @@ PROGRAMS = [
      "/ 使用任务队列时，WX_MP_STORE 须为 sqlite: 或 redis://"),
     (lambda: build(token="xxx").run(host="0.0.0.0"), "the demo's Token, AES key or AppID are known to everybody, and "
      "0.0.0.0 can be reached by others; set your own, or listen on 127.0.0.1 / "
-     "演示用的 .*只能监听 127.0.0.1：请换成自己的"),
+     "演示账号的 .*只能监听 127.0.0.1：请换成自己的"),
     (lambda: build().run(host="0.0.0.0", debug=True), "debug=True is for your own machine, and 0.0.0.0 can be reached by "
      "others / debug=True 只能用在本机：0.0.0.0 是别人也能访问的地址"),
     (lambda: WxMpServer(app=None).run(), NO_APP),

@@ -145,7 +145,7 @@ def test_a_config_error_of_a_script_is_shown_without_a_traceback(tmp_path):
     said = run(tmp_path, "from wx_mp_svr import WxMpServer\n\nserver = WxMpServer(token='a b', appid='gh_1')\n")
     assert "Traceback" not in said
     head, *rest = said.splitlines()
-    assert re.fullmatch(r"wx-mp-svr：配置有 2 处错误（.*bot\.py:3）", head)
+    assert re.fullmatch(r"wx-mp-svr：设置有 2 处错误（.*bot\.py:3）", head)
     assert next(line for line in rest if line).startswith("  WX_MP_APPID 这是原始ID")
     assert "  WX_MP_TOKEN 必须是 3-32 位字母或数字" in rest
 

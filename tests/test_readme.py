@@ -1,4 +1,4 @@
-"""The README says what is so: its examples and commands run, its tables are those of the code, its links lead somewhere."""
+"""What users read is so: examples and commands run, tables are those of the code, links lead somewhere."""
 
 import ast
 import inspect
@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 import pytest
 import servers
+from documents import BENCH, DEPLOY, DOCUMENTS, EVERYTHING, EXAMPLES, README, RECIPES, ROOT
 from waiting import until
 
 import wx_mp_svr
@@ -32,11 +33,6 @@ from wx_mp_svr.handling.handlers import NAMES as HANDLERS
 from wx_mp_svr.handling.registry import Hooks
 from wx_mp_svr.req_msg import KINDS, EventReqMsg, ReqMsg
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PROSE = BLOCK.sub("", README)
-EXAMPLES = [code for language, code in BLOCK.findall(README) if language == "python"]
 ENVIRONMENT = {
     "WX_MP_APPID": "wx0123456789abcdef",
     "WX_MP_TOKEN": "ReadmeToken",
@@ -49,38 +45,27 @@ ENVIRONMENT = {
 
 # How a command begins that is not run here, and why.
 NOT_RUN = {
+    "git clone": "it needs a repository to clone from",
+    "cd ": "there is no clone",
+    "python3 -m venv": "the reader has the environment of these tests",
     "pip install": "it downloads; that the extras exist is tested",
     "sudo": "it needs root and a server of one's own; tests/test_deploy.py starts the files that it installs",
     "/opt/wx-bot/venv/bin/": "it is there on such a server only; its options are tested",
+    "sed ": "tests/test_deploy.py sees what it writes",
+    "install -m": "it is a step on the way to the image",
+    "wx-mp-svr keygen --env | tee": "it writes into the repository",
     "journalctl": "it needs systemd",
     "curl": "it asks the service that systemd has started",
     "docker": "it needs a Docker engine; tests/test_deploy.py runs what the image would",
     "python -m pytest": "that is what is running",
 }
 SERVERS = ("python ", "gunicorn ", "wx-mp-svr dev", "wx-mp-svr demo")  # which a reader leaves running
-# Sections in which the account stands in the environment already.
-CONFIGURED = ("上线", "性能")
+CONFIGURED = (DEPLOY, BENCH)  # in which the account stands in the environment already
 DEMO_ACCOUNT = servers.DEMO_ACCOUNT
+MOST_LINES = 400  # of the README, beside what is folded
 
-
-def rows(heading, strip="`"):
-    """Return the cells of the table below a heading, without the marks at their ends."""
-    part = README.split(heading, 1)[1]
-    table = re.search(r"\n\|.*?\n\n", part + "\n\n", re.DOTALL)[0].strip().splitlines()
-    return [[cell.strip().strip(strip) for cell in line.strip("|").split(" | ")] for line in table[2:]]
-
-
-def sections():
-    """Yield (title, [commands of a block, ...]) for each section with shell blocks."""
-    for part in re.split(r"^## ", README, flags=re.MULTILINE)[1:]:
-        blocks = [code for language, code in BLOCK.findall(part) if language in ("bash", "console", "sh")]
-        if blocks:
-            yield part.splitlines()[0], [[line for line in code.splitlines() if line.strip()] for code in blocks]
-
-
-SECTIONS = dict(sections())
-COMMANDS = [line for blocks in SECTIONS.values() for block in blocks for line in block]
-DEMOS = [(re.search(r"\[(.*?)\]", cells[0])[1], cells[2].strip("`")) for cells in rows("\n## 例子")]
+PARTS = [(document, title) for document in DOCUMENTS for title in document.sections]
+DEMOS = [(re.search(r"\[(.*?)\]", cells[0])[1], cells[2].strip("`")) for cells in RECIPES.rows("\n## 例子")]
 
 
 # -- what runs ---------------------------------------------------------------------------------------------------------
@@ -127,7 +112,7 @@ class Reader:
         self.servers += 1
         folder = self.directory / str(self.servers)
         shutil.copytree(servers.DEMO, folder / "demo", ignore=shutil.ignore_patterns("__pycache__", "*.db", "instance"))
-        (folder / "bot.py").write_text(EXAMPLES[0], "utf-8")
+        (folder / "bot.py").write_text(README.examples[0], "utf-8")
         return folder
 
     @contextmanager
@@ -146,7 +131,7 @@ class Reader:
                 while words and re.match(r"export$|[A-Z_0-9]+=", words[0]):
                     name, mark, value = words.pop(0).partition("=")
                     env |= {name: value} if mark else {}
-                if exported:
+                if exported or not words:
                     assert not words
                 elif " ".join(words).startswith(SERVERS):
                     stack.enter_context(self.server(words, env, folder))
@@ -241,12 +226,12 @@ def outcomes(tmp_path_factory):
     threading.Thread(target=model.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     url = f"http://127.0.0.1:{model.server_port}"
 
-    def reader(title=""):
-        account = DEMO_ACCOUNT if title.startswith(CONFIGURED) else {}
+    def reader(document=None):
+        account = DEMO_ACCOUNT if document in CONFIGURED else {}
         return Reader(tmp_path_factory.mktemp("reader"), url, account)
 
     with ThreadPoolExecutor(3) as pool:
-        started = {title: pool.submit(follow, reader(title), blocks) for title, blocks in SECTIONS.items()}
+        started = {part: pool.submit(follow, reader(part[0]), part[0].sections[part[1]]) for part in PARTS}
         started |= {name: pool.submit(try_demo, reader(), run) for name, run in DEMOS}
         started["examples"] = pool.submit(run_examples, tmp_path_factory.mktemp("examples"))
         yield started
@@ -260,9 +245,9 @@ def test_every_example_runs_and_answers(number, outcomes):
     assert said == "", said
 
 
-@pytest.mark.parametrize("title", SECTIONS)
-def test_every_command_runs(title, outcomes):
-    outcomes[title].result()
+@pytest.mark.parametrize(("document", "title"), PARTS, ids=lambda value: getattr(value, "path", value))
+def test_every_command_runs(document, title, outcomes):
+    outcomes[document, title].result()
 
 
 @pytest.mark.parametrize("name", [name for name, _ in DEMOS])
@@ -277,23 +262,31 @@ def test_every_demo_is_in_the_table():
 
 def test_what_is_not_run_is_there():
     """Files in the repository, extras, and each reason for not running is still needed."""
-    for path in re.findall(r"(?<![\w/.-])(?:demo|tests|images|src)/[\w./-]*\w", README):
-        assert (ROOT / path).exists(), path
+    for path in re.findall(r"(?<![\w/.-])(?:demo|tests|images|src)/[\w./-]*\w", EVERYTHING):
+        assert (ROOT / path).exists() or path.endswith(".env"), path  # which the reader makes
     project = (ROOT / "pyproject.toml").read_text("utf-8").split("[project.optional-dependencies]")[1]
     extras = re.findall(r"^(\w+) = \[", project.split("\n[")[0], re.MULTILINE)
-    assert set(re.findall(r"\.\[(\w+)\]", README)) <= set(extras)
-    assert [begin for begin in NOT_RUN if not any(command.startswith(begin) for command in COMMANDS)] == []
+    assert set(re.findall(r"\.\[(\w+)\]", EVERYTHING)) <= set(extras)
+    commands = [command for document in DOCUMENTS for command in document.commands]
+    assert [begin for begin in NOT_RUN if not any(command.startswith(begin) for command in commands)] == []
 
 
 def test_every_option_of_the_command_line_is_there():
-    found = re.findall(r"(?<=[`/ ])wx-mp-svr ([a-z]+)([^`\n|]*)", "\n".join([*re.findall("`.*?`", PROSE), *COMMANDS]))
+    said = [line for document in DOCUMENTS for line in [*re.findall("`.*?`", document.prose), *document.commands]]
+    found = re.findall(r"(?<=[`/ ])wx-mp-svr ([a-z]+)([^`\n|]*)", "\n".join(said))
     assert {command for command, _ in found} == set(cli.group.commands)
     for command, rest in found:
         options = {option for parameter in cli.group.commands[command].params for option in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= options, (command, rest)
-    send = next(cells for cells in rows("命令行（也可以") if cells[0].startswith("wx-mp-svr send"))
+    send = next(cells for cells in README.rows("<summary>全部命令") if cells[0].startswith("wx-mp-svr send"))
     options = {option for parameter in cli.group.commands["send"].params for option in parameter.opts}
     assert set(re.findall(r"--[a-z]+", " ".join(send))) <= options
+
+
+def test_the_screen_of_commands_for_going_live_is_that_of_the_whole():
+    """Word for word and in the same order; the whole has more."""
+    whole = iter(DEPLOY.commands)
+    assert [line for line in README.sections["上线"][0] if line not in whole] == []
 
 
 # -- the tables --------------------------------------------------------------------------------------------------------
@@ -306,7 +299,7 @@ def shown(field):
 
 
 def test_the_table_of_settings_is_that_of_the_code():
-    table = {cells[0]: cells[1:] for cells in rows("## 全部设置")}
+    table = {cells[0]: cells[1:] for cells in README.rows("<summary>全部设置")}
     assert list(table) == [field.name for field in fields(Settings)]
     for field in fields(Settings):
         variable, default, about = table[field.name]
@@ -321,11 +314,11 @@ def test_the_table_of_events_is_that_of_the_code():
     expected = [
         [name, cls.__name__, cls.__doc__.split(".")[0], answerable[cls.answerable]] for name, cls in EVENTS.items()
     ]
-    assert rows("<details><summary>全部事件</summary>") == expected
+    assert README.rows("<summary>全部事件") == expected
 
 
 def test_the_table_of_messages_is_that_of_the_code():
-    table = rows("## 消息与事件")
+    table = README.rows("<summary>全部消息")
     assert [(cells[0], cells[1]) for cells in table] == [(kind, cls.__name__) for kind, cls in KINDS.items()]
     for kind, _, described in table:
         names = re.findall(r"[a-z_0-9]+", re.sub(r"（.*?）", "", described))
@@ -333,14 +326,14 @@ def test_the_table_of_messages_is_that_of_the_code():
 
 
 def test_the_table_of_replies_is_that_of_the_code():
-    cells = "\n".join(cells[0] for cells in rows("### 返回什么"))
+    cells = "\n".join(cells[0] for cells in README.rows("\n## 返回什么"))
     found = {name: re.findall(r"\w+", arguments) for name, arguments in re.findall(r"([A-Z]\w+)\((.*?)\)", cells)}
     replies = [rsp_msg.Article, *rsp_msg.RspMsg.__subclasses__()]
     assert found == {cls.__name__: [field.name for field in fields(cls)] for cls in replies}
 
 
 def test_the_table_of_handlers_is_that_of_the_code():
-    table = rows("### 谁来回答")
+    table = README.rows("\n## 谁来回答")
     names = {
         name for cells in table for name in re.findall(r"@server\.(\w+)|`\.(\w+)`", f"`{cells[0]}`") for name in name
     }
@@ -352,7 +345,7 @@ def test_the_table_of_handlers_is_that_of_the_code():
 
 
 def test_the_table_of_limits_is_that_of_the_code():
-    for about, default, _ in rows("![慢回复]"):
+    for about, default, _ in README.rows("各有上限"):
         names = re.findall(r"`?(max_\w+|breaker)`?", about)
         assert names and default.removeprefix("每进程 ").split(" / ") == [
             str(getattr(Settings(), name)) for name in names
@@ -380,7 +373,7 @@ def test_what_an_old_program_becomes_is_there():
     known = {*wx_mp_svr.__all__, *SETTINGS, *REQUESTS, *OWNERS, "None", "case"}
     known |= {field.name for cls in (rsp_msg.Article, *rsp_msg.RspMsg.__subclasses__()) for field in fields(cls)}
     known |= {f"WX_MP_{name.upper()}" for name in SETTINGS} | {"qrscene_", *inspect.signature(Hooks.event).parameters}
-    table = rows("## 从别的库迁移", strip="")
+    table = RECIPES.rows("\n## 从别的库迁移", strip="")
     assert len(table) > 20
     for _, new in table:
         for code in re.findall(r"`([^`]*)`", new):
@@ -392,13 +385,14 @@ def test_what_an_old_program_becomes_is_there():
 
 
 def test_every_name_in_the_text_is_there():
-    for owner, name in re.findall(r"`[^`\n]*?\b(server|req|event)\.(\w+)", PROSE.split("## 从别的库迁移")[0]):
+    prose = "\n".join(document.prose.split("\n## 从别的库迁移")[0] for document in DOCUMENTS)
+    for owner, name in re.findall(r"`[^`\n]*?\b(server|req|event)\.(\w+)", prose):
         assert name in OWNERS[owner], f"{owner}.{name}"
-    for variable in re.findall(r"WX_MP_([A-Z_]*[A-Z])\b", README):
+    for variable in re.findall(r"WX_MP_([A-Z_]*[A-Z])\b", EVERYTHING):
         assert variable.lower() in SETTINGS
-    for name in re.findall(r"`([A-Z][a-z]+\w*(?:ReqMsg|RspMsg|Event))\b", PROSE.split("## 从别的库迁移")[0]):
+    for name in re.findall(r"`([A-Z][a-z]+\w*(?:ReqMsg|RspMsg|Event))\b", prose):
         assert name in wx_mp_svr.__all__, name
-    client = re.search(r"它还有 (.*?)。", README, re.DOTALL)[1]
+    client = re.search(r"它还有 (.*?)。", README.text, re.DOTALL)[1]
     testing = wx_mp_svr.testing
     members = attributes(testing.FakeWeChat) | {f.name for f in fields(testing.Result)} | attributes(testing.Result)
     assert set(re.findall(r"`\.?(\w+)`", client)) <= members
@@ -407,29 +401,41 @@ def test_every_name_in_the_text_is_there():
 def test_what_the_program_says_is_what_the_text_quotes():
     said = (ROOT / "src/wx_mp_svr/desk/cli.py").read_text("utf-8") + exchange.HELLO
     for quoted in ("没有发现错误", "微信公众号服务运行正常"):
-        assert f"「{quoted}」" in README and quoted in said
+        assert f"「{quoted}」" in README.text and quoted in said
     reasons = {error.reason for error in errors.Refused.__subclasses__()}
-    told = next(cells[1] for cells in rows("## 常见问题") if cells[0].startswith("日志里 `refused"))
+    told = next(cells[1] for cells in README.rows("\n## 常见问题") if cells[0].startswith("日志里 `refused"))
     assert set(re.findall(r"`(\w+)`：", told)) | {"clock"} <= reasons
 
 
-# -- the links ---------------------------------------------------------------------------------------------------------
+# -- the links, and the length ------------------------------------------------------------------------------------------
 
 
-def anchor(heading):
-    """Return what GitHub makes of a heading."""
-    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.path)
+def test_every_link_leads_somewhere(document):
+    """A file, a heading of this document or of another one."""
+    others = {(ROOT / other.path).resolve(): other for other in DOCUMENTS}
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.prose):
+        if not re.match(r"https?:", target):
+            path, _, anchor = target.partition("#")
+            file = ((ROOT / document.path).parent / unquote(path)).resolve() if path else ROOT / document.path
+            assert file.exists(), target
+            assert not anchor or anchor in others[file].anchors, target
 
 
-def test_every_link_leads_somewhere():
-    anchors = {anchor(heading) for heading in re.findall(r"^#+ (.*)", PROSE, re.MULTILINE)}
-    targets = re.findall(r"\]\(([^)\s]+)\)", PROSE)
-    assert len(targets) > 20
-    for target in targets:
-        if target.startswith("#"):
-            assert target[1:] in anchors, target
-        elif not re.match(r"https?:", target):
-            assert (ROOT / unquote(target)).exists(), target
+def test_what_the_program_refers_to_is_there():
+    """「...」 of the README, or of another one that is named before it, is a heading or what is folded there."""
+    found = 0
+    for file in (ROOT / "src").rglob("*.py"):
+        for path, title in re.findall(r"((?:demo/)?README)(?:\.md)?(?: 的)?「(.+?)」", file.read_text("utf-8")):
+            document = RECIPES if path.startswith("demo/") else README
+            assert re.search(rf"^#+ {title}$|<summary>{title}</summary>", document.text, re.MULTILINE), (file, title)
+            found += 1
+    assert found >= 5
+
+
+def test_the_readme_can_be_read_in_one_go():
+    shown = re.sub(r"<details>.*?</details>", "", README.text, flags=re.DOTALL)
+    assert len(shown.splitlines()) <= MOST_LINES
 
 
 def test_every_example_is_tidy():

@@ -1,27 +1,24 @@
-"""The README's recipes for accounts at run time and for ASGI, word for word, over real HTTP."""
+"""The recipes for accounts at run time and for ASGI, word for word, over real HTTP."""
 
 import os
-import re
 import sqlite3
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import pytest
 import servers
+from documents import RECIPES
 
 from wx_mp_svr.testing import FakeWeChat
 
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-EXAMPLES = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 ACCOUNT = {"token": "Recipes1", "appid": "wx0e2d1c0b9a8f7e6d", "aes_key": "r" * 43}
 MANY = 200
 
 
 def recipe(words):
-    (found,) = [example for example in EXAMPLES if words in example]
+    (found,) = [example for example in RECIPES.examples if words in example]
     return found
 
 

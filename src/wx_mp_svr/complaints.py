@@ -37,7 +37,7 @@ class _Hook:
 def message_of(exc: ConfigError) -> str:
     """Return what its author gets to read."""
     where = place_of(exc)
-    head = f"配置有 {len(exc.problems)} 处错误" if exc.problems else "不能启动"
+    head = f"设置有 {len(exc.problems)} 处错误" if exc.problems else "不能启动"
     lines = [f"wx-mp-svr：{head}{f'（{where}）' if where else ''}"]
     return "\n".join([*lines, *_blocks(exc)])
 

@@ -223,7 +223,7 @@ def load(
     named = {problem.setting for problem in problems}
     problems += [problem for problem in check(settings, prefix) if problem.setting not in named]
     if problems:
-        lines = [f"wx-mp-svr has {len(problems)} wrong setting(s) / 配置有 {len(problems)} 处错误:"]
+        lines = [f"wx-mp-svr has {len(problems)} wrong setting(s) / 设置有 {len(problems)} 处错误:"]
         lines += [f"  {problem.setting} {problem.english}\n    {problem.chinese}" for problem in problems]
         raise ConfigError("\n".join(lines), problems)
     return settings
@@ -258,8 +258,8 @@ def warnings(settings: Settings) -> Iterator[str]:
         yield (
             "the demo's account is in use, which anybody knows: only this machine is answered (a proxy here that hides "
             "where requests come from cannot be told); set your own before you go live / "
-            "正在使用演示账号，它的 Token、密钥人人皆知：只应答本机的请求（本机上不写 X-Forwarded-For 的代理分辨不出来），"
-            "上线前请设置自己的"
+            "正在使用演示账号，它的 Token、EncodingAESKey 人人皆知：只应答本机的请求"
+            "（本机上不写 X-Forwarded-For 的代理分辨不出来），上线前请设置自己的"
         )
     if settings.mode != "safe":
         chinese = {"plain": "明文", "compatible": "兼容"}[settings.mode]

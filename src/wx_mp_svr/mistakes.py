@@ -15,9 +15,9 @@ _LINK = (  # of the longest kind
 )
 
 OLD_NAMES = {
-    "Server": "write `from wx_mp_svr import WxMpServer` / 现在叫 WxMpServer，见 README「从别的库迁移」",
-    "WxMpReqMsg": "write `from wx_mp_svr import ReqMsg` / 现在叫 ReqMsg，见 README「从别的库迁移」",
-    "WxMpRspMsg": "write `from wx_mp_svr import RspMsg` / 现在叫 RspMsg，见 README「从别的库迁移」",
+    "Server": "write `from wx_mp_svr import WxMpServer` / 现在叫 WxMpServer，见 demo/README.md 的「从别的库迁移」",
+    "WxMpReqMsg": "write `from wx_mp_svr import ReqMsg` / 现在叫 ReqMsg，见 demo/README.md 的「从别的库迁移」",
+    "WxMpRspMsg": "write `from wx_mp_svr import RspMsg` / 现在叫 RspMsg，见 demo/README.md 的「从别的库迁移」",
 }
 """What an old program imports, and the new way."""
 

@@ -43,7 +43,7 @@ def serve(app: Flask, settings: Settings, *, host: str | None, port: int | None,
         if settings.demo_values:
             raise ConfigError(
                 f"the demo's Token, AES key or AppID are known to everybody, and {host} can be reached by others; "
-                "set your own, or listen on 127.0.0.1 / 演示用的 Token、AES_KEY、AppID 人人皆知，"
+                "set your own, or listen on 127.0.0.1 / 演示账号的 Token、EncodingAESKey 人人皆知，"
                 "只能监听 127.0.0.1：请换成自己的"
             )
         if debug:

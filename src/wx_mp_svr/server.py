@@ -172,8 +172,8 @@ class WxMpServer(Hooks):
         if getattr(app, "_got_first_request", False):  # else Flask's own assertion, which knows nothing of accounts
             raise ConfigError(
                 "the app has answered its first request and takes no more routes; mount all servers before it does, or let "
-                "one route of it find the account's own WxMpServer(): see 运行中添加公众号 in the README / "
-                "应用已经开始应答，不能再添加路由：请在启动时挂好；要在运行中添加公众号，见 README 的「运行中添加公众号」"
+                "one route of it find the account's own WxMpServer(): see 运行中添加公众号 in demo/README.md / "
+                "应用已经开始应答，不能再添加路由：请在启动时挂好；要在运行中添加，见 demo/README.md 的「运行中添加公众号」"
             )
         environ: Mapping[str, str] = os.environ
         if self._is_script:

@@ -66,7 +66,7 @@ def test_what_both_read_alike_is_not(value):
 
 @given(st.text(st.sampled_from("ab '\"\\#;=$"), max_size=8))
 def test_whatever_is_not_named_a_real_shell_reads_alike(value):
-    """Sourced as the README says: set -a; . FILE."""
+    """Sourced as demo/deploy/README.md says: set -a; . FILE."""
     text = f"A={value}\n"
     if list(oddities(text)):
         return

@@ -43,9 +43,9 @@ def test_a_packet_that_is_not_well_formed(text, words, tmp_path):
 TALKS = [
     ('{"pushes": [\n{"xml": "<xml/>"}\n{}]}', "第 3 行：不是 XML，也不是合格的 JSON"),
     ("你好", "第 1 行：不是 XML，也不是合格的 JSON"),
-    ("[]", "没有会话"),
-    ('{"pushes": []}', "没有会话"),
-    ('{"pushes": [{"xml": 1}]}', "没有会话"),
+    ("[]", "没有对话"),
+    ('{"pushes": []}', "没有对话"),
+    ('{"pushes": [{"xml": 1}]}', "没有对话"),
     (json.dumps({"pushes": [{"xml": GOOD}, {"xml": "<xml><A></xml>"}]}), "第 2 次推送 第 1 行：开始和结束的标签对不上"),
     ("<xml>", "第 1 行：没有写完"),
 ]

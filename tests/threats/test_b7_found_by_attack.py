@@ -13,19 +13,17 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 import servers
 from click.testing import CliRunner
+from documents import README
 from waiting import until
 
 from wx_mp_svr import WxMpServer
 from wx_mp_svr.desk import cli
 from wx_mp_svr.store.sqlite import SWEEP_EVERY, SQLiteStore
 from wx_mp_svr.testing import FakeWeChat
-
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
 ACCOUNT = {"token": "Strangers1", "appid": "wx0123456789abcdef", "aes_key": "s" * 43}
 
@@ -175,8 +173,8 @@ def test_b139_what_is_over_is_gone_from_the_file_in_time(tmp_path):
         store.set(f"new{number}", "other words", 60)
     with closing(sqlite3.connect(tmp_path / "bot.db")) as database:
         assert database.execute("SELECT count(*) FROM item WHERE key LIKE 'old%'").fetchone() == (0,)
-    assert "最多 24 小时，会话 7 天" in README
-    assert "文件不会擦除" in README
+    assert "最多 24 小时，会话 7 天" in README.text
+    assert "文件不会擦除" in README.text
 
 
 # -- B135: whoever shares the machine ----------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ def send(
 ) -> None:
     """像微信一样推送一条消息，显示回复。
 
-    退出码：0 符合期望，1 回复不同，2 用法或配置错误，3 没有有效回复，4 连接不上。
+    退出码：0 如预期，1 回复不符，2 用法或设置有误，3 没有有效的回复，4 连不上，130 按了 Ctrl+C。
     """
     given = [(kind, typed(value)) for kind, value in kinds.items() if value is not None] or [("text", typed(words))]
     if len(given) > 1:
@@ -197,7 +197,7 @@ def send(
     else:
         show(result, url, code)
     if code == OTHER_REPLY:
-        say(f"回复不符合期望：{expect.pattern}", err=True)
+        say(f"回复不符，期望的是：{expect.pattern}", err=True)
     sys.exit(code)
 
 
@@ -270,9 +270,9 @@ def keygen(env: bool) -> None:
 @click.option("--prefix", default="WX_MP_", help="环境变量的前缀，默认 WX_MP_；第二个公众号例如 WX2_")
 @_scale
 def check(address: str | None, url: str | None, env_file: str | None, prefix: str, time_scale: float) -> None:
-    """诊断「token 验证失败」：逐项检查配置和地址，说明原因和解决办法。
+    """诊断「token 验证失败」：逐项检查设置和地址，说明原因和解决办法。
 
-    退出码：0 一切正常，2 配置错误，3 有问题，4 连接不上，130 按了 Ctrl+C。
+    退出码：0 没有发现错误，2 设置有误，3 有问题，4 连不上，130 按了 Ctrl+C。
     """
     environ = os.environ if env_file is None else _environ_of(env_file)
     hide(environ, prefix)
@@ -283,7 +283,7 @@ def check(address: str | None, url: str | None, env_file: str | None, prefix: st
         if env_file is None:
             for line in diagnosis.unread_files(Path.cwd(), prefix):
                 say(line)
-        say("先改好配置，再检查地址", err=True)
+        say("先改好设置，再检查地址", err=True)
         sys.exit(exit_code(findings))
     url = url_of(settings, address or url)
     say(f"检查 {url}")
@@ -322,7 +322,7 @@ _no_browser = click.option("--no-browser", is_flag=True, help="不打开浏览�
 @_page_port
 @_no_browser
 def simulate(url: str | None, port: int, no_browser: bool) -> None:
-    """打开网页版的微信模拟器，与 URL 处的公众号对话。"""
+    """打开模拟器，与 URL 处正在运行的机器人聊天。"""
     from .simulator import serve  # here, since only these commands need the page and what it brings
 
     settings = account_of(os.environ)
@@ -368,5 +368,6 @@ def demo(port: int, bot_port: int | None, no_browser: bool) -> None:
     """运行回声公众号和模拟器，打开浏览器：不需要账号，马上可以聊天。"""
     from .dev import dev as serve_dev
 
-    account_of(os.environ)  # ends where it is wrong
+    if not is_running_from_reloader():  # it is said once
+        account_of(os.environ)  # ends where it is wrong
     serve_dev("wx_mp_svr.desk.echo", port=port, bot_port=bot_port, open_browser=not no_browser, name="回声公众号")

@@ -85,7 +85,7 @@ def talk(path: str) -> tuple[Any, list[dict[str, Any]]]:
     except (KeyError, TypeError, RecursionError):
         found = []
     if not found:
-        raise FileError(f"{path} 里没有会话：应为模拟器保存的 JSON，或一个 XML 文件")
+        raise FileError(f"{path} 里没有对话：应为模拟器保存的 JSON，或一个 XML 文件")
     for number, push in enumerate(found, 1):
         if not _is_push(push):
             raise FileError(f"{path} 里的第 {number} 次推送不是模拟器保存的样子")
