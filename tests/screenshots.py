@@ -65,6 +65,11 @@ def price(req):
     return f"{req.content}：{PRICES[req.content]} 元一斤"
 
 
+@server.on_subscribe
+def welcome(event):
+    return "欢迎光临！发水果的名字问价钱。"
+
+
 if __name__ == "__main__":
     server.run()
 '''
@@ -81,9 +86,7 @@ def until(page: Page, selector: str, count: int) -> None:
 
 
 def demo(page: Page) -> None:
-    page.click("#plus")
-    page.click(".tiles button:text-is('关注')")
-    until(page, ".line.bot", 1)
+    until(page, ".line.bot", 1)  # the welcome
     say(page, "你好😁")
     until(page, ".line.bot", 2)
     page.click("#plus")
@@ -98,19 +101,21 @@ def demo(page: Page) -> None:
 
 
 def slow_answer(page: Page) -> None:
+    until(page, ".line.bot", 1)  # the welcome
     say(page, "帮我排一个三天的西湖行程")
     until(page, ".words-link", 1)
     page.wait_for_timeout(900)
     page.click(".words-link")
-    until(page, ".line.bot", 2)
-    page.click("#timeline .push:first-child button.try >> nth=2")
+    until(page, ".line.bot", 3)
+    page.click("#timeline .push:nth-child(2) button.try >> nth=2")
 
 
 def in_short(page: Page) -> None:
+    until(page, ".line.bot", 1)  # the welcome
     say(page, "帮我排一个三天的西湖行程")
     until(page, ".words-link", 1)
     page.click(".words-link")
-    until(page, ".line.bot", 2)
+    until(page, ".line.bot", 3)
 
 
 def shoot(
@@ -160,10 +165,11 @@ def fail(browser: Browser, file: Path) -> None:
     """``wx-mp-svr dev`` with a handler that does not know every fruit."""
 
     def act(page: Page) -> None:
+        until(page, ".line.bot", 1)  # the welcome
         say(page, "苹果")
-        until(page, ".line.bot", 1)
-        say(page, "西瓜")
         until(page, ".line.bot", 2)
+        say(page, "西瓜")
+        until(page, ".line.bot", 3)
         page.click("#log .failed-mark")
         page.wait_for_selector("#detail .bot-side.failed")
 
@@ -187,14 +193,15 @@ def talk_to_model(browser: Browser, file: Path) -> None:
     trip, rain = "西湖三天怎么玩？", "第二天下雨怎么办？"
 
     def act(page: Page) -> None:
+        until(page, ".line.bot", 1)  # the welcome
         say(page, trip)
         until(page, ".words-link", 1)
         gate.set()
         page.click(".words-link")
-        until(page, ".line.bot", 2)
-        say(page, rain)
         until(page, ".line.bot", 3)
-        page.click("#timeline .push:first-child button.try >> nth=2")
+        say(page, rain)
+        until(page, ".line.bot", 4)
+        page.click("#timeline .push:nth-child(2) button.try >> nth=2")
 
     with endpoint() as model:
         half = (
