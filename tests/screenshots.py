@@ -245,7 +245,7 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGS)
+        browser = playwright.chromium.launch(executable_path=servers.installed("chromium"), args=ARGS)
         for name in sys.argv[1:] or PICTURES:
             PICTURES[name](browser, IMAGES / f"{name}.png")
         browser.close()

@@ -16,9 +16,7 @@ from wx_mp_svr.delivery.answer import Answer
 from wx_mp_svr.delivery.house import House
 from wx_mp_svr.delivery.ledger import Ledger, Page
 from wx_mp_svr.delivery.rules import Act, Rules
-from wx_mp_svr.delivery.runs import Runs
 from wx_mp_svr.delivery.tries import Outcome, Tries
-from wx_mp_svr.delivery.which_try import WhichTry
 from wx_mp_svr.handling.sessions import Sessions
 from wx_mp_svr.store.alive import Alive
 from wx_mp_svr.store.guarded import GuardedStore
@@ -110,12 +108,9 @@ FAULTS: dict[str, tuple[type, str, Any]] = {
         *(Rules, "__init__"),
         _rows_swapped("nobody runs it, or its process is gone", "it will not come any more"),
     ),
-    "tries are not counted, and a death changes nothing": (WhichTry, "_after_turn", lambda self, age, timestamp: age),
     "a place in the house is not given back": (House, "leave", lambda self, patience: None),
     "two answers of a user have one number": (Ledger, "_next_number", lambda self, user: 1),
-    "pages of others are not taken over": (Runs, "_adopt", lambda self: None),
     "not found is expired while the store is down": (Ledger, "may_come", lambda self, number: False),
-    "what was written lately is not put into the spare": (GuardedStore, "_note", lambda self, key, value, ttl: None),
     "what the spare holds is not copied back": (GuardedStore, "_copy", lambda self, copied: 0),
     "two hold one session": (Sessions, "lock", _no_turn),
 }
