@@ -49,6 +49,7 @@ ODD = [
     ("A=a b", "sh 会读成别的值"),
     ("A=$b", "sh 会读成别的值"),
     ("A=a;b", "sh 会读成别的值"),
+    (r"A=a\\;b", "sh 会读成别的值"),  # the backslash escapes the other one
     ("A=a\\\nb\nB=it's", "第 3 行：引号没有成对"),
 ]
 

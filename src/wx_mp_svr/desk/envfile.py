@@ -93,6 +93,6 @@ def _by_shell(found: Assignment) -> str:
         same = shlex.split(found.raw.replace("\\\n", ""), comments=True) == [f"{found.name}={found.value}"]
     except ValueError:
         return "引号没有成对"
-    if not same or re.search(r"[$`]|(?<!\\)[;&|<>()]", re.sub(r"'[^']*'|\"[^\"$`]*\"", "", found.raw)):
+    if not same or re.search(r"[$`]|(?<!\\)(?:\\\\)*[;&|<>()]", re.sub(r"'[^']*'|\"[^\"$`]*\"", "", found.raw)):
         return "sh 会读成别的值：给值加上单引号"
     return ""
