@@ -78,7 +78,7 @@ class WxMpServer(Hooks):
     pool thread (an ``async def`` in the one event loop of the process), inside an application context, but outside of the
     Flask request. What the bot remembers of the user is `req.session`.
 
-    The server is a WSGI application itself (``gunicorn -k gthread --threads 256 demo:server``).
+    The server is a WSGI application itself (``gunicorn -k gthread --threads 512 demo:server``).
 
     Args:
         on_message: Answers messages.
@@ -295,8 +295,8 @@ class WxMpServer(Hooks):
             self._told_threads = True
             log.warning(
                 "this WSGI server has one thread a process: a slow message blocks all others, and answers after 4.3 s "
-                "wait behind a link. Start it with: gunicorn -k gthread --threads 256 MODULE:server / "
-                "服务器只有一个线程，一条慢消息会挡住所有人：请用 gunicorn -k gthread --threads 256 启动"
+                "wait behind a link. Start it with: gunicorn -k gthread --threads 512 MODULE:server / "
+                "服务器只有一个线程，一条慢消息会挡住所有人：请用 gunicorn -k gthread --threads 512 启动"
             )
         body = read(self.settings.max_body + 1)
         return exchange.answer(

@@ -12,6 +12,7 @@ EXPIRED = "过期"
 BUSY = "现在有点忙"
 LOST = "刚才的消息没有处理完"
 SLOW = "这个问题需要多想一会儿"
+TAP_SECONDS = 3.0  # from what a user reads to the next tap: in a hurry, but a human
 TOLD_SECONDS = 1.0  # in which processes may not know yet that the store is down
 
 
@@ -101,7 +102,7 @@ def talk(wechat: FakeWeChat, words: str, openid: str, seen: Seen, until: float) 
         if time.monotonic() > until:
             seen.unanswered.append(f"{words!r} came to no end: {len(pages)} pages, then {result.content[-90:]!r}")
             return
-        time.sleep(1.0)
+        time.sleep(TAP_SECONDS)
         result = wechat.tap(links[-1], openid=openid)
     read = plain("".join(page for page in pages if page != "（全文完）"))
     if read != plain(whole(words)):

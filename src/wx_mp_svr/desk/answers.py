@@ -118,7 +118,7 @@ def front(attempt: Try) -> Words | None:
 def _no_answer(attempt: Try, url: str) -> Words | None:
     """Name what is wrong when there is no HTTP 200."""
     if attempt.status is None and attempt.error == "timeout":
-        return "5 秒内没有回答", "看程序是否卡住；单线程的服务请用 gunicorn -k gthread --threads 256"
+        return "5 秒内没有回答", "看程序是否卡住；单线程的服务请用 gunicorn -k gthread --threads 512"
     if attempt.status is None and attempt.error.startswith(_DROPPED):
         return (
             "连上了，但对方马上断开，没有回答",

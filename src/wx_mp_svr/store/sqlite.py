@@ -17,6 +17,7 @@ from .values import dump, load
 log = logging.getLogger("wx_mp_svr")
 
 BUSY_SECONDS = 0.5
+READERS = 4
 LOOK_SECONDS = 0.1  # between two looks whether the file is still there
 SWEEP_EVERY = 500  # writes
 SWEEP_ITEMS = 2000  # looked at each time: four for each write, so that the table cannot outgrow the sweep
@@ -68,8 +69,10 @@ class SQLiteStore:
         self._clock = clock
         self._writes = 0
         self._swept, self._counted = "", 0  # how far the sweep is, and how many items it has seen on its way
-        # Two: in WAL a reader never waits for a writer; on one connection it would.
-        self._reader = _Connection(self.path, busy_seconds)
+        # In WAL a reader never waits for a writer; on one connection it would. Several readers, opened when needed:
+        # in a crowd each has to wait for its turn to go on in Python, and meanwhile all others would wait for it.
+        self._reads = 0
+        self._readers = [_Connection(self.path, busy_seconds) for _ in range(READERS)]
         self._writer = _Connection(self.path, busy_seconds)
 
     def get(self, key: str) -> Any:
@@ -158,7 +161,10 @@ class SQLiteStore:
         return self._writer.ask(write)
 
     def _read(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
-        return self._reader.ask(lambda database: database.execute(statement, values).fetchall())
+        self._reads += 1
+        free = (reader for reader in self._readers if not reader.busy)
+        reader = next(free, self._readers[self._reads % READERS])
+        return reader.ask(lambda database: database.execute(statement, values).fetchall())
 
     def _sweep_now_and_then(self, database: sqlite3.Connection) -> None:
         """Count a write; called with the writer's lock held."""
@@ -195,6 +201,11 @@ class _Connection(ForkAware):
     def begin(self) -> None:
         """Set up what does not survive a fork."""
         self._lock = threading.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody asks it now."""
+        return self._lock.locked()
 
     def __del__(self) -> None:
         """Close the database with the store that it belongs to; Python from 3.13 on complains otherwise."""
