@@ -9,7 +9,8 @@ logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(messag
 # 只听本机，由 nginx 转发；与 run() 用同样的两个环境变量。
 bind = f"{os.environ.get('WX_MP_HOST', '127.0.0.1')}:{os.environ.get('WX_MP_PORT', '5001')}"
 
-# 等待中的慢消息各占一个线程，线程很便宜。每个进程最多等 240 个（WX_MP_MAX_HELD），再留 16 个给快的消息。
+# 等待中的慢消息各占一个线程，线程很便宜。每个进程最多等 240 个（WX_MP_MAX_HELD）；人多时微信已经挂断的那次还没退出，
+# 下一次就来了，所以是两倍，其余给快的消息。
 worker_class = "gthread"
 workers = 2  # 去重和答案在 SQLite 文件里，同一台机器的几个进程共用
 threads = 512

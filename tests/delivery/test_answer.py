@@ -33,7 +33,7 @@ class Desk:
         self.elsewhere = Ledger(self.store, self.clock, keep_seconds=600, keep_answers=86400)
         self.texts = Texts(Settings(token="x"), self.ledger, Links("查看回复"), self.clock)
 
-    def answer(self, **fields):
+    def answer(self, beside=(), **fields):
         req = read_msg({**TEXT_FIELDS, **fields})
         push = push_key(req, b"")
         return Answer(
@@ -45,6 +45,7 @@ class Desk:
             texts=self.texts,
             clock=self.clock,
             times=Times(),
+            beside=beside,
         )
 
 
@@ -204,6 +205,18 @@ def test_others_get_a_look_at_what_grows_when_the_last_try_is_near(desk):
     assert answer.piece("再来。")
     answer.flush()
     assert desk.elsewhere.look(answer.push, 1).part == "开头。再来。"
+
+
+def test_of_many_that_grow_at_once_each_is_shown_less_often(desk):
+    """Each look is a write: 2,000 of them need not be the store's only work."""
+    answer = desk.answer(beside=range(2000))
+    desk.clock.sleep(11)
+    assert answer.piece("开头。")
+    answer.flush()
+    desk.clock.sleep(9)
+    assert not answer.piece("再来。")
+    desk.clock.sleep(2)
+    assert answer.piece("还有。")
 
 
 def test_who_waits_for_a_page_is_told_when_it_is_there_and_when_it_never_will(desk):

@@ -5,6 +5,7 @@ under one lock. Knows nothing of threads, tries or HTTP.
 """
 
 import logging
+from collections.abc import Sized
 from dataclasses import replace
 
 from ..clock import Clock, Signal
@@ -19,6 +20,7 @@ from .texts import MAX_TEXT, WINDOW, Texts, is_silent
 log = logging.getLogger("wx_mp_svr")
 
 PART_SECONDS = 0.5  # between two looks that other processes get at a text that is still growing
+PARTS_A_SECOND = 200  # of all texts that grow here: each is a write
 MAX_PAGES = 200
 SOON = 0.9  # of `held_after`: until then no try has given up
 
@@ -37,11 +39,24 @@ class Answer:
         times: Of WeChat's tries.
         promised: The number of the link under which it was promised, if this is not its first run.
         queued: Whether a task queue brought it, so that *arrived* was told by another machine's clock.
+        beside: All that grow in this process.
     """
 
     __slots__ = (
         *("push", "req", "number", "arrived", "over", "promised"),
-        *("_clock", "_cut_off", "_ledger", "_lock", "_page", "_pages", "_position", "_queued", "_seen", "_shown_at"),
+        *(
+            "_beside",
+            "_clock",
+            "_cut_off",
+            "_ledger",
+            "_lock",
+            "_page",
+            "_pages",
+            "_position",
+            "_queued",
+            "_seen",
+            "_shown_at",
+        ),
         *("_text", "_texts", "_times", "_waits"),
     )
 
@@ -58,6 +73,7 @@ class Answer:
         times: Times,
         promised: int | None = None,
         queued: bool = False,
+        beside: Sized = (),
     ) -> None:
         self.push = push
         self.req = req
@@ -66,6 +82,7 @@ class Answer:
         self.over = False
         self.promised = promised
         self._queued = queued
+        self._beside = beside
         self._ledger = ledger
         self._texts = texts
         self._clock = clock
@@ -109,7 +126,8 @@ class Answer:
     def _is_part_due(self) -> bool:
         # Others may have to send what there is when WeChat's last try runs out; a look costs a write, so not before.
         now = self._clock.now()
-        return now - self.arrived > 2 * self._times.hold and now - self._shown_at > PART_SECONDS
+        pause = max(PART_SECONDS, len(self._beside) / PARTS_A_SECOND)
+        return now - self.arrived > 2 * self._times.hold and now - self._shown_at > pause
 
     def reply(self, rsp: RspMsg) -> RspMsg | None:
         """Take the handler's reply, the last thing it says; a text goes behind what was streamed before.

@@ -192,6 +192,7 @@ class Runs(ForkAware):
             times=self._times,
             promised=promised,
             queued=queued,
+            beside=self.here,
         )
 
     def _is_busy_with(self, req: ReqMsg) -> bool:
