@@ -33,6 +33,7 @@ class Day:
         queue: One of `machines.WORKERS`, if handlers run there.
         nginx: Whether the shipped rules of nginx stand in front.
         of_one_user: How many of the first pushes come from one user, who may be told to be busy; the others have one each.
+        pause: Seconds from what a user reads to the next tap.
         faults: What goes wrong on the way, for each push in turn.
         forgets: Whether what only the store held is lost: then answers of before may be, too.
         reruns: Whether processes die, so that what they ran is run again.
@@ -52,6 +53,7 @@ class Day:
     queue: str = ""
     nginx: bool = False
     of_one_user: int = 0
+    pause: float = 3.0
     faults: Sequence[Faults] = (Faults(),)
     forgets: bool = False
     reruns: bool = False
@@ -116,7 +118,11 @@ CROWDS = {
         "20 x 12 s and 3 quick ones a second", kinds=("slow 12",) * 20 + ("slow 0",) * 3, pushes=1380, span=60.0
     ),
     "streams": Day(
-        "one process, 2,000 async streams of 30 s in 30 s", kinds=("tell 60 0.5",), pushes=2000, server="one"
+        "one process, 2,000 async streams of 30 s in 30 s",
+        kinds=("tell 60 0.5",),
+        pushes=2000,
+        server="one",
+        pause=10.0,
     ),
     "one-user": Day(
         "70 slow ones of one user, and those of others",

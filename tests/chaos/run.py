@@ -113,7 +113,7 @@ def users_of(day: Day, url: str, part: int, begun: float) -> Seen:
         wechat = FakeWeChat(url, **account, faults=day.faults[number % len(day.faults)])
         openid = "oUser" if number < day.of_one_user else f"oUser{number}"
         until = begun + day.span + END_SECONDS
-        users.append(threading.Thread(target=talk, args=(wechat, words, openid, seen, until), daemon=True))
+        users.append(threading.Thread(target=talk, args=(wechat, words, openid, seen, until, day.pause), daemon=True))
     for number, user in zip(range(part, day.pushes, CLIENTS), users, strict=True):
         time.sleep(max(0.0, begun + number * day.span / day.pushes - time.monotonic()))
         user.start()

@@ -12,7 +12,6 @@ EXPIRED = "过期"
 BUSY = "现在有点忙"
 LOST = "刚才的消息没有处理完"
 SLOW = "这个问题需要多想一会儿"
-TAP_SECONDS = 3.0  # from what a user reads to the next tap: in a hurry, but a human
 TOLD_SECONDS = 1.0  # in which processes may not know yet that the store is down
 
 
@@ -76,7 +75,7 @@ def count(wechat: FakeWeChat, words: str, openid: str, seen: Seen) -> None:
         time.sleep(0.8)
 
 
-def talk(wechat: FakeWeChat, words: str, openid: str, seen: Seen, until: float) -> None:
+def talk(wechat: FakeWeChat, words: str, openid: str, seen: Seen, until: float, pause: float) -> None:
     """Write one message, and tap until there is nothing more to tap."""
     if words.startswith("count"):
         count(wechat, words, openid, seen)
@@ -102,7 +101,7 @@ def talk(wechat: FakeWeChat, words: str, openid: str, seen: Seen, until: float) 
         if time.monotonic() > until:
             seen.unanswered.append(f"{words!r} came to no end: {len(pages)} pages, then {result.content[-90:]!r}")
             return
-        time.sleep(TAP_SECONDS)
+        time.sleep(pause)
         result = wechat.tap(links[-1], openid=openid)
     read = plain("".join(page for page in pages if page != "（全文完）"))
     if read != plain(whole(words)):
