@@ -5,6 +5,7 @@ import logging
 import re
 
 import pytest
+import servers
 from flask import Flask, request
 
 import wx_mp_svr
@@ -281,6 +282,22 @@ def test_b144_a_host_whose_hook_reads_the_body_is_answered_all_the_same(how):
     app.before_request(lambda: how() and None)
     server = WxMpServer(**ACCOUNT, app=app, on_message=lambda req: req.content)
     assert server.test_client().send_text("看得见").content == "看得见"
+
+
+@pytest.mark.parametrize("when", ["before_request", "after_request"])
+def test_b144_nor_does_a_real_server_wait_for_a_body_that_was_read_already(when):
+    """Nothing says there where it ends but its length."""
+    app, read = Flask(__name__), []
+
+    def hook(response=None):
+        read.append(request.get_data())
+        return response
+
+    getattr(app, when)(hook)
+    WxMpServer(**ACCOUNT, app=app, on_message=lambda req: req.content)
+    with servers.in_thread(app) as url:
+        result = FakeWeChat(f"{url}/wx_mp_cb", token=ACCOUNT["token"]).send_text("看得见")
+    assert (result.content, len(result.tries), len(read)) == ("看得见", 1, 1)
 
 
 # -- late ------------------------------------------------------------------------------------------------------------

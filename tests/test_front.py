@@ -37,7 +37,8 @@ def test_one_path_is_ours_and_all_else_is_left_to_flask(changes, body):
         start_response("200 OK", [])
         return [b"theirs"]
 
-    app = Front(flask, ("/wx", "/wx/"), lambda environ, read: Answer(200, b"ours"))
+    app = Front(flask)
+    app.take(["/wx", "/wx/"], lambda environ, read: Answer(200, b"ours"))
     assert asked(app, **changes) == ("200 OK", body)
 
 

@@ -9,6 +9,7 @@ from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import BadRequest
 
 from wx_mp_svr import WxMpServer
+from wx_mp_svr.front import Front
 from wx_mp_svr.testing import FakeWeChat
 
 ACCOUNT = {"token": "HostsToken", "mode": "plain"}
@@ -28,13 +29,18 @@ def host(app=None, **settings):
 
 
 def watch(app):
-    app.dispatched, dispatch = 0, app.full_dispatch_request
+    app.dispatched = 0
+    front = app.wsgi_app if isinstance(app.wsgi_app, Front) else None
+    inner = front._inner if front else app.wsgi_app
 
     def counting(*args):
         app.dispatched += 1
-        return dispatch(*args)
+        return inner(*args)
 
-    app.full_dispatch_request = counting
+    if front:
+        front._inner = counting
+    else:
+        app.wsgi_app = counting
 
 
 def push(app, **account):
@@ -154,6 +160,24 @@ def test_what_decides_about_requests_decides_about_ours(name):
 
 def test_an_app_of_its_own_class_may_have_its_own_dispatch():
     app = host(Host("host"))
+    assert (push(app), app.dispatched) == ("好", 1)
+
+
+WAY = ["full_dispatch_request", "preprocess_request", "dispatch_request", "process_response", "handle_exception"]
+
+
+@pytest.mark.parametrize("name", WAY)
+def test_who_puts_a_method_in_the_place_of_flasks_own_is_asked(name):
+    app = host()
+    setattr(app, name, getattr(app, name))
+    assert (push(app), app.dispatched) == ("好", 1)
+
+
+@pytest.mark.parametrize("name", WAY)
+def test_so_is_who_does_that_for_all_apps(name, monkeypatch):
+    """As tracing tools do."""
+    app, method = host(), getattr(Flask, name)
+    monkeypatch.setattr(Flask, name, lambda *args: method(*args))
     assert (push(app), app.dispatched) == ("好", 1)
 
 
@@ -288,6 +312,16 @@ def test_what_is_put_around_it_later_is_outside_of_us():
     assert (push(app), app.dispatched, HEARD) == ("好", 0, [PATH])
 
 
+def test_a_thousand_accounts_stand_side_by_side_in_front():
+    """Not one behind the other: each page of the app would go through all of them."""
+    app = Flask("host", static_folder=None)
+    app.add_url_rule("/page", view_func=lambda: "page")
+    for n in range(1000):
+        WxMpServer(app=app, store="memory:", path=f"/wx{n}", on_message=lambda req: "好", **ACCOUNT)
+    assert app.test_client().get("/page").text == "page"
+    assert FakeWeChat(app, token=ACCOUNT["token"], path="/wx999").send_text("hi").content == "好"
+
+
 def test_several_accounts_are_quick():
     app = host()
     host(app, path="/shop", token="ShopsToken")
@@ -297,7 +331,7 @@ def test_several_accounts_are_quick():
 def test_an_account_behind_something_else_is_a_view_and_the_others_stay_quick():
     app = host()
     around(app)
-    host(app, path="/shop", token="ShopsToken")
+    WxMpServer(app=app, store="memory:", path="/shop", token="ShopsToken", mode="plain", on_message=lambda req: "好")
     assert (push(app), app.dispatched) == ("好", 0)
     assert push(app, token="ShopsToken", path="/shop") == "好"
     assert app.dispatched > 0

@@ -5,7 +5,7 @@ Answers our path by itself and leaves all others to Flask. Translates and does n
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 
@@ -18,6 +18,7 @@ from .exchange import Answer
 log = logging.getLogger("wx_mp_svr")
 
 WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+AnswerOf = Callable[[dict[str, Any], Callable[[int], bytes]], Answer]
 
 FAILURE = "wx_mp_svr.failure"  # in an environ: what went wrong in front, for the view to raise
 
@@ -58,33 +59,34 @@ class Front:
 
     Args:
         inner: Flask.
-        paths: Ours.
-        answer_of: Takes the environ and a function that reads so many bytes of the body.
-        noticed: Whether Flask would notice that it is not asked; then it is.
     """
 
-    def __init__(
+    def __init__(self, inner: WsgiApp) -> None:
+        self._inner = inner
+        self._ours: dict[str, tuple[AnswerOf, Callable[[dict[str, Any]], bool]]] = {}
+
+    def take(
         self,
-        inner: WsgiApp,
-        paths: Collection[str],
-        answer_of: Callable[[dict[str, Any], Callable[[int], bytes]], Answer],
+        paths: Iterable[str],
+        answer_of: AnswerOf,
         noticed: Callable[[dict[str, Any]], bool] = lambda environ: False,
     ) -> None:
-        self._inner = inner
-        self._paths = paths
-        self._answer_of = answer_of
-        self._noticed = noticed
+        """Answer *paths* from now on.
+
+        Args:
+            paths: Ours.
+            answer_of: Takes the environ and a function that reads so many bytes of the body.
+            noticed: Whether Flask would notice that it is not asked; then it is.
+        """
+        self._ours.update(dict.fromkeys(paths, (answer_of, noticed)))
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request, or leave it to Flask."""
-        if (
-            environ.get("PATH_INFO", "") not in self._paths
-            or environ["REQUEST_METHOD"] not in ("POST", "GET")
-            or self._noticed(environ)
-        ):
+        ours = self._ours.get(environ.get("PATH_INFO", ""))
+        if ours is None or environ["REQUEST_METHOD"] not in ("POST", "GET") or ours[1](environ):
             return self._inner(environ, start_response)
         try:
-            answer = self._answer_of(environ, lambda limit: body_of(environ, limit))
+            answer = ours[0](environ, lambda limit: body_of(environ, limit))
         except Exception as exc:  # a bug of ours, or the sender has hung up: the app's error handlers hear of it
             environ[FAILURE] = exc
             return self._inner(environ, start_response)

@@ -5,8 +5,11 @@ for each request, since hooks may come later. An app in, a judgement out; knows 
 """
 
 from collections.abc import Callable
+from operator import attrgetter
+from types import FunctionType
 from typing import Any
 
+import flask.app
 from flask import Flask, Request, Response, signals
 from flask.sessions import SecureCookieSessionInterface
 
@@ -15,11 +18,33 @@ _SIGNALS = (
     *(signals.appcontext_pushed, signals.appcontext_popped, signals.appcontext_tearing_down),
 )
 
+# The methods on a request's way; some tracing tools put their own in the place of one.
+_WAY = (
+    *(
+        "wsgi_app",
+        "request_context",
+        "full_dispatch_request",
+        "preprocess_request",
+        "dispatch_request",
+        "make_response",
+    ),
+    *("process_response", "finalize_request", "handle_user_exception", "handle_http_exception", "handle_exception"),
+    *("do_teardown_request", "ensure_sync"),
+)
+_OF_AN_APP = frozenset(_WAY) - {"wsgi_app"}  # which everybody replaces, we among them
+_way_of = attrgetter(*_WAY)
+_FLASKS = _way_of(Flask)
+_UNTOUCHED = all(isinstance(way, FunctionType) and way.__globals__ is vars(flask.app) for way in _FLASKS)
+
 
 def leaves_room_in_front(app: Flask, ours: type) -> bool:
     """Whether what we put in front of Flask comes behind all that the app has around it: nothing yet but what is ours."""
     app_around: Any = app.wsgi_app
-    return type(app) is Flask and (isinstance(app_around, ours) or app_around == Flask.wsgi_app.__get__(app))
+    return (
+        _UNTOUCHED
+        and type(app) is Flask
+        and (isinstance(app_around, ours) or app_around == Flask.wsgi_app.__get__(app))
+    )
 
 
 def notices(app: Flask, endpoint: str, view: Callable[..., Any], environ: dict[str, Any]) -> bool:
@@ -43,5 +68,7 @@ def notices(app: Flask, endpoint: str, view: Callable[..., Any], environ: dict[s
         or app.response_class is not Response
         or type(app.session_interface) is not SecureCookieSessionInterface
         or "werkzeug.debug.preserve_context" in environ  # the app's tests look at the request afterwards
+        or _way_of(Flask) != _FLASKS
+        or not _OF_AN_APP.isdisjoint(vars(app))
         or any([signal.receivers for signal in _SIGNALS])
     )

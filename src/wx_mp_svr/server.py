@@ -24,7 +24,7 @@ from .delivery.runs import Job, Runs
 from .delivery.texts import Texts
 from .errors import ConfigError
 from .exchange import FORBIDDEN, TEXT, Answer, Exchange
-from .front import FAILURE, Front, body_of, headers_of, is_from_here, read_body
+from .front import FAILURE, Front, headers_of, is_from_here, read_body
 from .handling.handlers import NAMES
 from .handling.registry import Hooks
 from .living import Living
@@ -201,12 +201,14 @@ class WxMpServer(Hooks):
         )
         # Flask's dispatch costs as much as all that we do; where nobody else is mounted, nobody misses it.
         if self._alone:
-            app.wsgi_app = Front(app.wsgi_app, (path, f"{path}/"), self._answer)  # type: ignore
+            front = Front(app.wsgi_app)
+            front.take([path, f"{path}/"], self._answer)
+            app.wsgi_app = front  # type: ignore[method-assign]
             app.register_error_handler(404, self._say_what_this_is)
         elif host.leaves_room_in_front(app, Front):  # the path with another end may get a view of the app's own
-            app.wsgi_app = Front(  # type: ignore
-                app.wsgi_app, (path,), self._answer, partial(host.notices, app, endpoint, self._view)
-            )
+            front = app.wsgi_app if isinstance(app.wsgi_app, Front) else Front(app.wsgi_app)
+            front.take([path], self._answer, partial(host.notices, app, endpoint, self._view))
+            app.wsgi_app = front  # type: ignore[method-assign]
 
     def _tell_shared_token(self, settings: config.Settings) -> None:
         """Warn of one Token for two accounts: where it does not cover messages, a URL of the one forges for the other."""
@@ -270,10 +272,9 @@ class WxMpServer(Hooks):
             raise environ[FAILURE]
 
         def read(limit: int) -> bytes:
-            limited = request.max_content_length is not None
-            # A hook of the host may have read the body before us; then Flask has kept it.
-            body = read_body(request.stream, limit) if limited else body_of(environ, limit)
-            return body or request.get_data()[:limit]
+            # A hook of the host may have read the body before us; then Flask has kept it. And one may read it behind us:
+            # Flask's own stream knows then that there is nothing more to wait for.
+            return read_body(request.stream, limit) or request.get_data()[:limit]
 
         answer = self._answer(environ, read)
         return Response(answer.body, answer.status, headers_of(answer))

@@ -618,6 +618,39 @@ def test_a_full_house_takes_a_few_for_a_short_look_but_nobody_while_tries_arrive
     assert (house.enter(109.9), house.enter(110.0)) == (Patience.NONE, Patience.FULL)
 
 
+def test_what_comes_right_after_its_link_from_a_full_house_is_kept_as_long_as_the_link():
+    """And the user's next reply mentions it: the run has to hear of the promise, for which it does not look that soon."""
+    server = WxMpServer(**ACCOUNT)
+    late = []
+
+    @server.on_message
+    def answer(req):
+        wechat.sleep(0.3)
+        return "好"
+
+    @server.on_late_reply
+    def deliver(req, reply):
+        late.append(reply.content)
+
+    wechat = server.test_client()
+    wechat.server._arrivals._house.arrived_late(3.0, wechat.clock.now())  # so that nobody is kept
+    first = wechat.send_text("快")
+    assert "查看回复" in first.content
+    wechat.sleep(60)
+    assert late == ["好"]
+    wechat.sleep(3600)
+    assert wechat.tap(first).content == "好"
+    assert late == ["好"]  # not run again
+
+
+def test_seconds_without_failures_are_forgotten():
+    """A bot that is never slow asks for no admission, in a week of pushes."""
+    breaker = Breaker(100)
+    for second in range(2000):
+        breaker.pushed(float(second))
+    assert len(breaker._pushes) <= Breaker.SECONDS + 2
+
+
 # -- which try it is -------------------------------------------------------------------------------------------------
 
 

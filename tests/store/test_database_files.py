@@ -199,3 +199,19 @@ def test_a_redis_that_is_not_there_yet_is_only_warned_of(caplog):
     assert FakeWeChat(server, token=TOKEN).send_text("你好").content == "好"
     with pytest.raises(StoreError):
         server._store.get("k")
+
+
+def test_a_file_beside_the_database_may_go_while_it_is_looked_at(tmp_path, monkeypatch):
+    """Whoever used the database last takes -wal and -shm along: that is no missing permission."""
+    SQLiteStore(tmp_path / "db").set("a", 1, 60)
+    beside, access = tmp_path / "db-wal", os.access
+    beside.touch()  # as of one who is about to close it
+
+    def slow_access(file, mode):
+        if str(file) == str(beside):
+            beside.unlink(missing_ok=True)
+            return False
+        return access(file, mode)
+
+    monkeypatch.setattr(os, "access", slow_access)
+    assert SQLiteStore(tmp_path / "db").add("b", 1, 60)

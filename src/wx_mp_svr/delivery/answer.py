@@ -192,6 +192,9 @@ class Answer:
                 self._ledger.keep_page(self.push, number, self._pages[number])
         if self.promised is None and self._seen is None:
             return None
+        if says:
+            took = self._clock.now() - self.arrived
+            log.warning("an answer is late: it took %.1f s / 这条回复超过了微信等待的时间，用户可以点链接取回", took)
         return rsp if not text.strip() else TextRspMsg(self._text[self._seen or 0 :])
 
     def _last_page(self) -> Page:
@@ -223,8 +226,6 @@ class Answer:
         if self.promised is None and self._page == 1 and too_long and not self._queued:
             # WeChat has given up without coming for its last try.
             self.promised = self._ledger.promise(self.push, user_key(self.req), self.req.raw)
-        if self.promised is not None:
-            log.warning("an answer is late: it took %.1f s / 这条回复超过了微信等待的时间，用户可以点链接取回", took)
         return self.promised is not None
 
     def _put(self, page: Page) -> Page:
@@ -284,6 +285,11 @@ class Answer:
                     self._put(page)
                     self._seen = self._position
             return self._pages.get(number)
+
+    def promise(self, number: int) -> None:
+        """Hear that a try has ended without this answer, and gave the user the link of that number."""
+        with self._lock:
+            self.promised = number
 
     def wait(self, number: int, until: float) -> None:
         """Wait until a page is there, the run is over, or the time (by the clock) is."""

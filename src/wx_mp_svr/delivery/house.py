@@ -80,7 +80,7 @@ class House(ForkAware):
         return {"held": self._held, "full": self._turned_away}
 
 
-class Breaker:
+class Breaker(ForkAware):
     """Limits how many tries may run past WeChat's 5 seconds: after too many failures it stops pushing for a minute.
 
     Opens on a share, so that a mildly busy bot with a slow handler keeps its three tries: at least *limit* tries without an
@@ -95,6 +95,10 @@ class Breaker:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.watch_forks()
+
+    def begin(self) -> None:
+        """Set up what does not survive a fork."""
         self._lock = threading.Lock()
         self._failures: deque[float] = deque()
         self._pushes: dict[int, int] = {}  # by second, how many
@@ -103,6 +107,9 @@ class Breaker:
     def pushed(self, now: float) -> None:
         """Count a push. Without a lock: one that is lost to another thread does not matter for a share."""
         second = int(now)
+        if second not in self._pushes:
+            with self._lock:
+                self._forget(now)
         self._pushes[second] = self._pushes.get(second, 0) + 1
 
     def admits(self, now: float) -> bool:
@@ -119,11 +126,14 @@ class Breaker:
             self._look(now)
             return {"hung_up": len(self._failures), "breaker_open": int(self._open)}
 
-    def _look(self, now: float) -> None:
+    def _forget(self, now: float) -> None:
         while self._failures and self._failures[0] < now - self.SECONDS:
             self._failures.popleft()
         for second in [second for second in list(self._pushes) if second < now - self.SECONDS]:
             self._pushes.pop(second, None)
+
+    def _look(self, now: float) -> None:
+        self._forget(now)
         if not self._limit:
             return
         failed = len(self._failures)

@@ -207,7 +207,7 @@ class Ledger:
 
         Nobody else writes that page then, and copies of the push wait for it, or find it in this process. The price: if the
         process is killed (kill -9) within the second until it is written, a copy that WeChat still sends is run again; and
-        a copy that meets a full house in another process within it gets a link, behind which the answer will be.
+        a copy that meets a full house in another process within it gets a link, behind which the answer is for ten minutes.
 
         Returns:
             False where nothing can be put off, and `write_page` has to write it.

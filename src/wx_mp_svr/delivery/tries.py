@@ -294,6 +294,9 @@ class Tries:
         number = this.promised  # of a tap: it gets the link that it came by
         if number is None:
             number = self._ledger.promise(this.asked, user_key(this.req), this.req.raw)
+        answer = this.answer or self._runs.here.get(this.asked)
+        if answer is not None:  # in a full house a try gives up sooner than a run looks for promises
+            answer.promise(number)
         page = self._ledger.page(this.asked, this.page)
         if page is not None:
             return Outcome(page.xml, "reply", this.number)

@@ -73,10 +73,13 @@ def _close_to_others(file: Path) -> None:
             f"what is kept; remove it or name another file / {file} 属于本机的另一个用户，不能用：请删掉它，或换一个路径"
         )
     if not os.access(file, os.W_OK):
+        if not file.exists():  # whoever used the database last takes -wal and -shm along
+            return
         raise PermissionError(None, "no permission to write", str(file))
     if status.st_mode & 0o077:
-        file.chmod(0o600)
-        if file.stat().st_mode & 0o077:
+        with contextlib.suppress(FileNotFoundError):
+            file.chmod(0o600)
+        if file.exists() and file.stat().st_mode & 0o077:
             log.warning("others may read %s, and its file system knows no modes / 本机的其他用户能读这个文件", file)
 
 
