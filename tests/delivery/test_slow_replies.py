@@ -255,8 +255,7 @@ def test_without_a_slow_text_the_last_try_is_acknowledged_and_on_late_reply_gets
             bot.until(lambda: bot.server.stats()["held" if "max_held" in settings else "hung_up"])
         result = bot.wechat.send_text(seconds)
     assert (statuses(result), result.content) == (tries, "")
-    bot.until(lambda: bot.late)
-    assert bot.late[0][0] == seconds
+    bot.until(lambda: seconds in dict(bot.late))  # on a busy machine the other one may be late, too
     assert "an answer is late" in caplog.text
     assert "您之前的问题有回复了：" in bot.wechat.send_text("0").content
 
