@@ -4,6 +4,7 @@ A push comes up to three times, five seconds apart, and no request says which ti
 earlier one lets the user wait for nothing; whoever takes an earlier one for the last gives a link too soon.
 """
 
+import threading
 from collections import deque
 from typing import NamedTuple
 
@@ -92,10 +93,10 @@ class Ages:
         if number == 1 or age < normal or in_doubt:
             self._odd.clear()
             if now < self._slot_ends:
-                age = min(age, self._first.pop())
+                self._first[-1] = min(age, self._first[-1])
             else:
                 self._slot_ends = now + self.SLOT_SECONDS
-            self._first.append(age)
+                self._first.append(age)
         elif now >= self._odd_after:
             self._odd.append(age)
             if self._looks_like_retry(age):
@@ -135,6 +136,7 @@ class WhichTry(ForkAware):
 
     def begin(self) -> None:
         """Set up what does not survive a fork."""
+        self._lock = threading.Lock()  # around the ages
         self._turned = self._clock.wall() if self._fresh else float("-inf")  # when a process last began or died
         self._told_turn = not self._fresh
         self._look_at = float("-inf")  # when to look what other processes know
@@ -150,12 +152,15 @@ class WhichTry(ForkAware):
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._look_around(now)
-        return self._after_turn(self._ages.judge(self._clock.wall() - timestamp, now), timestamp)
+        with self._lock:
+            age = self._ages.judge(self._clock.wall() - timestamp, now)
+        return self._after_turn(age, timestamp)
 
     def first(self, push: str, age: Age, timestamp: int) -> Age:
         """Judge the request by which a push came to us for the first time, and learn from its age."""
         now = self._clock.now()
-        self._ages.learn(self._clock.wall() - timestamp, age.number, now)
+        with self._lock:
+            self._ages.learn(self._clock.wall() - timestamp, age.number, now)
         if now >= self._tell_normal_at and self._ages.normal is not None:
             self._tell_normal_at = now + NORMAL_SECONDS
             self._ledger.tell_normal(self._ages.normal)
@@ -213,4 +218,5 @@ class WhichTry(ForkAware):
         if turned is not None and self._fresh:
             self._turned = max(self._turned, turned)
         if normal is not None:
-            self._ages.begin(normal, now)
+            with self._lock:
+                self._ages.begin(normal, now)
