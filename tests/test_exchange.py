@@ -453,7 +453,8 @@ def test_a_duplicate_joins_the_run_in_progress():
 def test_twenty_messages_with_three_copies_each_at_once_run_once_each():
     """B86 under load: every copy gets its own message's answer."""
     house = House()
-    requests = [plain(packet(f"m{n}", msg_id=str(n)), nonce=f"n{n}") for n in range(20)] * 3
+    # Of one user at most eight would be at work at once.
+    requests = [plain(packet(f"m{n}", user=f"o_{n}", msg_id=str(n)), nonce=f"n{n}") for n in range(20)] * 3
     with ThreadPoolExecutor(60) as pool:
         answers = list(pool.map(house.post, requests))
     assert [content_of(answer) for answer in answers] == [f"echo m{n}" for n in range(20)] * 3
