@@ -249,7 +249,7 @@ def test_b86_parallel_copies_run_once_and_all_get_the_reply(messages, copies):
         return live.wechat.open(live.wechat.post(letter.query, letter.body), xml)["Content"]
 
     with fresh(answer) as live:
-        xmls = [text(f"message {n}") for n in range(messages)]
+        xmls = [text(f"message {n}", FromUserName=f"oCrowd{n}") for n in range(messages)]
         with ThreadPoolExecutor(messages * copies) as pool:
             replies = list(pool.map(push, xmls * copies))
         assert len(live.calls) == messages
@@ -326,7 +326,9 @@ def test_b101_200_messages_at_once_get_their_own_replies():
 
 def test_b101_through_gunicorn_and_nginx_too(front):
     with ThreadPoolExecutor(50) as pool:
-        replies = list(pool.map(lambda n: front.ask(text(f"message {n}"))["Content"], range(200)))
+        replies = list(
+            pool.map(lambda n: front.ask(text(f"message {n}", FromUserName=f"oCrowd{n}"))["Content"], range(200))
+        )
     assert replies == [f"message {n}" for n in range(200)]
 
 
