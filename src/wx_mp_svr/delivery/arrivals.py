@@ -5,13 +5,14 @@ it is in, or get the reply that was kept. Knows nothing of HTTP, signatures or c
 """
 
 import logging
+from typing import NamedTuple
 
 from ..clock import Clock
 from ..config import Settings
 from ..req_msg import ReqMsg
 from ..store import Store
 from .house import Breaker, House
-from .ledger import Ledger
+from .ledger import Ledger, Page
 from .links import Links, Tap
 from .push import push_key, user_key
 from .rules import Patience, Times
@@ -23,6 +24,20 @@ from .which_try import Age, WhichTry
 log = logging.getLogger("wx_mp_svr")
 
 BLIND_SECONDS = 0.3  # between two looks for what a store that is down may hold
+
+
+class _Behind(NamedTuple):
+    """What is behind a link.
+
+    Attributes:
+        asked: The key of the push whose answer it is.
+        page: The page, if it is there already.
+        ended: Whether the answer has ended before that page.
+    """
+
+    asked: str
+    page: Page | None
+    ended: bool = False
 
 
 class Arrivals:
@@ -106,45 +121,46 @@ class Arrivals:
     ) -> Outcome:
         """Answer a tap on a link: with the page behind it, for which it waits through its own three tries."""
         user = user_key(req)
-        asked = self._find(user, tap)
-        if asked is None and self._ledger.may_come(tap.number):
-            asked = self._find_in_time(user, tap, arrived)
-            if asked is None and self._ledger.may_come(tap.number):
+        found = self._find(user, tap)
+        if found is None and self._ledger.may_come(tap.number):
+            found = self._find_in_time(user, tap, arrived)
+            if found is None and self._ledger.may_come(tap.number):
                 return Outcome(self._texts.slow_again(req, tap), "slow", age.number)
-        if asked is None:
+        if found is None:
             return Outcome(self._texts.say(req, self._settings.expired_text), "expired", age.number)
-        page = self._ledger.page(asked, tap.page)
-        before = self._ledger.page(asked, tap.page - 1) if page is None and tap.page > 1 else None
-        if page is not None:
-            outcome = Outcome(page.xml, "fetched", age.number)
-        elif before is not None and not before.more:  # another machine has cut it otherwise, and came to its end
+        if found.page is not None:
+            outcome = Outcome(found.page.xml, "fetched", age.number)
+        elif found.ended:  # another machine has cut it otherwise, and came to its end
             outcome = Outcome(self._texts.say(req, self._settings.end_text), "fetched", age.number)
         else:
             age = self._which_try.again(push, age, timestamp, before=0)
-            outcome = self._tries.go(Try(req, push, asked, tap.page, age, arrived, threaded, promised=tap.number))
+            outcome = self._tries.go(Try(req, push, found.asked, tap.page, age, arrived, threaded, promised=tap.number))
         if outcome.how in ("fetched", "reply", "part") and tap.page == 1:
             self._ledger.take(user, tap.number)
         return outcome
 
-    def _find(self, user: str, tap: Tap) -> str | None:
-        """Return the push to whose answer a tap leads; None when there is no such page, as far as can be told."""
+    def _find(self, user: str, tap: Tap) -> _Behind | None:
+        """Return what is behind a link; None when there is no such page, as far as can be told."""
         asked = self._ledger.find(user, tap.number)
         if asked is None or not tap.fits(asked):
             return None
-        near = (self._ledger.page(asked, page) for page in (tap.page - 1, tap.page))
-        return asked if tap.page == 1 or any(near) else None
+        page = self._ledger.page(asked, tap.page)
+        if page is not None or tap.page == 1:
+            return _Behind(asked, page)
+        before = self._ledger.page(asked, tap.page - 1)
+        return None if before is None else _Behind(asked, None, ended=not before.more)
 
-    def _find_in_time(self, user: str, tap: Tap, arrived: float) -> str | None:
+    def _find_in_time(self, user: str, tap: Tap, arrived: float) -> _Behind | None:
         """Look again while the store is down: what cannot be found now has not expired."""
-        asked, place = None, self._house.enter(self._clock.now())
+        found, place = None, self._house.enter(self._clock.now())
         try:
             if place is Patience.FULL:
-                while asked is None and self._ledger.may_come(tap.number) and self._clock.now() < arrived + self._hold:
+                while found is None and self._ledger.may_come(tap.number) and self._clock.now() < arrived + self._hold:
                     self._clock.sleep(BLIND_SECONDS)
-                    asked = self._find(user, tap)
+                    found = self._find(user, tap)
         finally:
             self._house.leave(place)
-        return asked or self._find(user, tap)  # it may have come back meanwhile
+        return found or self._find(user, tap)  # it may have come back meanwhile
 
     def turned(self) -> None:
         """Note that from here on what was counted before cannot be relied on: the store went down, or came back."""

@@ -80,9 +80,7 @@ class Texts:
         text = legal(rsp.content) if isinstance(rsp, TextRspMsg) else ""
         if not text.strip():
             return Page(self.render(rsp, req))
-        if not _fits(text):
-            return None
-        return Page(self.render(TextRspMsg(self._with_offer(req, text) if mention else text), req), len(text))
+        return self.last_page(req, text, mention=mention) if _fits(text) else None
 
     def full_page(self, push: str, req: ReqMsg, number: int, rest: str) -> Page | None:
         """Cut a page off a text that is too long for one, with a link to the next.

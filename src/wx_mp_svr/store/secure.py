@@ -79,8 +79,8 @@ def _close_to_others(file: Path) -> None:
     if status.st_mode & 0o077:
         with contextlib.suppress(FileNotFoundError):
             file.chmod(0o600)
-        if file.exists() and file.stat().st_mode & 0o077:
-            log.warning("others may read %s, and its file system knows no modes / 本机的其他用户能读这个文件", file)
+            if file.stat().st_mode & 0o077:
+                log.warning("others may read %s, and its file system knows no modes / 本机的其他用户能读这个文件", file)
 
 
 def move_aside(path: Path, inode: int) -> None:
