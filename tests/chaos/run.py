@@ -166,7 +166,7 @@ def row(name: str, day: Day, seen: Seen) -> tuple[str, bool]:
     told = (
         f"{len(seen.notices)} | {seen.expired} | {seen.lost} | {seen.busy} | {len(seen.wrong)} | {len(seen.unanswered)}"
     )
-    text = f"| {name} | {told} | {twice} | {seen.slowest:.2f} | {seen.figures} |"
+    text = f"| {name}: {day.about} | {told} | {twice} | {seen.slowest:.2f} | {seen.figures} |"
     lost = 0 if day.forgets else seen.expired + seen.lost + len(seen.wrong) + len(seen.unanswered)
     twice_here = seen.late_doubles if day.machines == 1 and not day.reruns else 0
     too_slow = seen.slowest > QUICK_SECONDS and not day.queue  # whose workers may have been away

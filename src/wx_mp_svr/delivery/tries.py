@@ -45,13 +45,11 @@ class Try:
 
     Attributes:
         req: What the user sent.
-        push: The key of this push.
-        asked: The key of the push whose answer is asked for: the same, or behind a link an earlier one.
+        asked: The key of the push whose answer is asked for: its own, or behind a link an earlier one's.
         page: Which page of it.
         number: Which of WeChat's tries this is.
         arrived: When it came, by the clock.
         backlog: Seconds that it had waited before.
-        threaded: Whether other threads serve the requests that come while this one waits.
         answer: The answer, if this try has begun it in this process.
         message: Of a tap, what it asks the answer to, if that has to be run again.
         promised: Of a tap, the number in its link.
@@ -73,9 +71,7 @@ class Try:
         "patience",
         "place",
         "promised",
-        "push",
         "req",
-        "threaded",
         "uncuttable",
     )
 
@@ -92,14 +88,12 @@ class Try:
         promised: int | None = None,
     ) -> None:
         self.req = req
-        self.push = push
         self.asked = asked
         self.page = page
         self.number, self.backlog = age
         self.arrived = arrived
         self.promised = promised
         self.message: ReqMsg | None = req if push == asked else None
-        self.threaded = threaded
         self.answer = answer
         self.patience = Patience.FULL if threaded else Patience.HOLD
         self.place: Patience | None = None
