@@ -1,5 +1,7 @@
 """Servers that several tests share, started once."""
 
+import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -46,6 +48,19 @@ def _own_runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RUNTIME_DIRECTORY", str(tmp_path_factory.mktemp("runtime")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _hear_only_this_test(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What a thread of an earlier test still has to say is not for this one: slow answers end whenever they do."""
+    earlier = set(threading.enumerate()) - {threading.current_thread()}
+
+    def ours(_record: logging.LogRecord) -> bool:
+        return threading.current_thread() not in earlier
+
+    caplog.handler.addFilter(ours)
+    yield
+    caplog.handler.removeFilter(ours)
 
 
 @pytest.fixture(scope="session")

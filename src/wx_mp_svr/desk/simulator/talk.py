@@ -407,12 +407,12 @@ class Talk:
         """
         pushes = document.get("pushes")
         if document.get("wx-mp-svr") != "talk" or not isinstance(pushes, list) or len(pushes) > MAX_PUSHES:
-            raise ValueError("这不是模拟器保存的会话")
+            raise ValueError("这不是模拟器保存的对话")
         if not all(_has(push, _PUSH) and all(map(_is_part, push["reply"]["parts"])) for push in pushes):
-            raise ValueError("会话文件不完整")
+            raise ValueError("对话文件不完整")
         sessions = document.get("sessions", {})
         if not isinstance(sessions, dict) or not all(isinstance(kept, dict) for kept in sessions.values()):
-            raise ValueError("会话文件不完整")
+            raise ValueError("对话文件不完整")
         _read_users(list(sessions) or ["o"])
         self._remember(sessions)
         with self._lock:

@@ -47,11 +47,11 @@ export function showToolbar() {
       model.openid, changeUser),
     faults(open),
     h("span", { class: "spacer" }),
-    h("a", { id: "save-talk", href: "talk.json", download: "wechat-talk.json", class: "button", title: "把会话存为 JSON" },
+    h("a", { id: "save-talk", href: "talk.json", download: "wechat-talk.json", class: "button", title: "把对话存为 JSON" },
       ...labelled("保存", "M12 4v11M7 11l5 5 5-5M5 20h14")),
-    h("button", { type: "button", id: "open-talk", title: "打开存为 JSON 的会话", onclick: openTalk },
+    h("button", { type: "button", id: "open-talk", title: "打开存为 JSON 的对话", onclick: openTalk },
       ...labelled("打开", "M3 19V5h6l2 2.500h10V19z")),
-    h("button", { type: "button", id: "clear", title: "忘掉所有会话", onclick: askToClear },
+    h("button", { type: "button", id: "clear", title: "忘掉所有对话", onclick: askToClear },
       ...labelled("清空", "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13")),
     ...speedNote(),
     ...problemNote());
@@ -63,7 +63,7 @@ const labelled = (word, path) => [icon(path), h("span", { class: "word" }, word)
 
 function askToClear() {
   if (!model.pushes.size) return;
-  confirm("清空会话", `忘掉全部 ${model.pushes.size} 次推送？需要的话先「保存」。`, "清空", () => post("clear"));
+  confirm("清空对话", `忘掉全部 ${model.pushes.size} 次推送？需要的话先「保存」。`, "清空", () => post("clear"));
 }
 
 const speeds = () => [...new Set([...SPEEDS, model.state.scale])].sort((a, b) => b - a)
@@ -319,7 +319,7 @@ function actions(push) {
     button("同一 MsgId 再推", again({ new: false }), { title: "机器人应当去重" }),
     button("连发 10 条", again({ new: true, burst: true })),
     button("复制为 curl", () => copy(push, "curl")),
-    button("复制为 pytest", () => copy(push, "pytest"), { title: "到这一条为止的整个会话" }));
+    button("复制为 pytest", () => copy(push, "pytest"), { title: "到这一条为止的整个对话" }));
 }
 
 async function copy(push, form) {
