@@ -99,7 +99,8 @@ def memory(rounds: int) -> str:
 
 
 def _python(code: str, given: str = "") -> str:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("WX_MP_")}
+    left_out = ("WX_MP_", "PYTHONDONTWRITEBYTECODE")  # installed packages are compiled
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     env = {**inherited, "PYTHONPATH": str(SOURCE)}
     with tempfile.TemporaryDirectory(prefix="wx-mp-bench-") as folder:
         command = [sys.executable, "-c", code]
