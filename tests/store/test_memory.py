@@ -20,7 +20,7 @@ def test_over_the_bound_the_oldest_goes_first():
     for n in range(25):
         assert store.add(str(n), n, 600)
         assert len(store) <= 10
-    assert store.get_many([str(n) for n in range(25)]) == {str(n): n for n in range(16, 25)}  # a tenth makes room
+    assert store.get_many([str(n) for n in range(25)]) == {str(n): n for n in range(15, 25)}
 
 
 def test_the_default_bound_holds_ten_thousand_pushes():
@@ -89,4 +89,21 @@ def test_what_has_ended_is_not_counted():
         store.set(str(n), n, 60)
     assert len(store) == 50
     now[0] = 61.0
+    assert len(store) == 0
+
+
+def test_what_is_written_again_and_again_stays_one_item():
+    """A session's, or a beat's: what it ended at before is forgotten, and the newest value lives on."""
+    now = [0.0]
+    store = MemoryStore(10, clock=lambda: now[0])
+    for n in range(1000):
+        now[0] += 1.0
+        store.set("session", n, 604_800)
+        store.set("beat", n, 4)
+        store.incr("count", 100_000)
+    assert len(store) == 3
+    assert (store.get("session"), store.get("beat"), store.incr("count", 60)) == (999, 999, 1001)
+    assert len(store._ends) <= 20
+    store.delete("session", "beat")
+    now[0] += 200_000
     assert len(store) == 0

@@ -1,14 +1,18 @@
 """The store inside one process: forgotten when it ends, and not shared with other workers."""
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Any
 
 from ..forking import ForkAware
 
-SWEEP_EVERY = 5000  # writes
+AT_ONCE = 20  # so many that have ended go with one write
+
+Item = tuple[float, int, str, Any]
+"""When it ends, a number that no other has, the key, the value."""
 
 
 class MemoryStore(ForkAware):
@@ -24,9 +28,9 @@ class MemoryStore(ForkAware):
         self._max_keys = max_keys
         self._clock = clock
         self.watch_forks()
-        self._items: dict[str, tuple[Any, float]] = {}  # value, when it ends
-        self._writes = 0  # since the last sweep
-        self._soonest = math.inf  # no item ends before
+        self._items: dict[str, Item] = {}
+        self._ends: list[Item] = []  # a heap: what ends soonest stands first
+        self._count = count()
 
     def begin(self) -> None:
         """Set up what does not survive a fork."""
@@ -34,15 +38,13 @@ class MemoryStore(ForkAware):
 
     def __len__(self) -> int:
         with self._lock:
-            now = self._clock()
-            if now >= self._soonest:
-                self._sweep(now)
+            self._drop(self._clock(), len(self._ends))
             return len(self._items)
 
     def get(self, key: str) -> Any:
         """Return the value, None when there is none or its time is over."""
-        value, end = self._items.get(key, (None, 0.0))
-        return value if end > self._clock() else None
+        item = self._items.get(key)
+        return item[3] if item is not None and item[0] > self._clock() else None
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return the values that there are."""
@@ -59,7 +61,8 @@ class MemoryStore(ForkAware):
         """Keep *value* if there is none; true for exactly one of all callers."""
         with self._lock:
             now = self._clock()
-            if key in self._items and self._items[key][1] > now:
+            item = self._items.get(key)
+            if item is not None and item[0] > now:
                 return False
             self._put(key, value, now + ttl, now)
             return True
@@ -67,10 +70,9 @@ class MemoryStore(ForkAware):
     def incr(self, key: str, ttl: float) -> int:
         """Count up from 1 and return the count; *ttl* starts with the first."""
         with self._lock:
-            value, end = self._items.get(key, (0, 0.0))
             now = self._clock()
-            if end <= now:
-                value, end = 0, now + ttl
+            item = self._items.get(key)
+            value, end = (item[3], item[0]) if item is not None and item[0] > now else (0, now + ttl)
             self._put(key, value + 1, end, now)
             return int(value) + 1
 
@@ -92,23 +94,21 @@ class MemoryStore(ForkAware):
         """Return all that there is: key, value, and the seconds that it has left."""
         with self._lock:
             now = self._clock()
-            return [(key, value, end - now) for key, (value, end) in self._items.items() if end > now]
+            return [(key, value, end - now) for end, _, key, value in self._items.values() if end > now]
 
     def _put(self, key: str, value: Any, end: float, now: float) -> None:
-        self._items[key] = (value, end)
-        if end < self._soonest:
-            self._soonest = end
-        self._writes += 1
-        if len(self._items) > self._max_keys or self._writes >= SWEEP_EVERY:
-            self._sweep(now)
+        self._items[key] = item = (end, next(self._count), key, value)
+        heappush(self._ends, item)
+        if self._ends[0][0] <= now or len(self._items) > self._max_keys or len(self._ends) > 2 * self._max_keys:
+            self._drop(now, AT_ONCE)
 
-    def _sweep(self, now: float) -> None:
-        """Drop what has ended; if that is not enough, what ends soonest, so that there is room for a while."""
-        self._writes = 0
-        lasting = {key: item for key, item in self._items.items() if item[1] > now}
-        if len(lasting) > self._max_keys:
-            soonest = sorted(lasting, key=lambda key: lasting[key][1])
-            for key in soonest[: len(lasting) - self._max_keys * 9 // 10]:
-                del lasting[key]
-        self._items = lasting
-        self._soonest = min((end for _, end in lasting.values()), default=math.inf)
+    def _drop(self, now: float, at_most: int) -> None:
+        """Drop what has ended, and over the bound what ends soonest: a few at each write, so that nobody waits."""
+        if len(self._ends) > 2 * self._max_keys:  # what was written again or deleted still stands there
+            self._ends = list(self._items.values())
+            heapify(self._ends)
+        while at_most and self._ends and (self._ends[0][0] <= now or len(self._items) > self._max_keys):
+            item = heappop(self._ends)
+            at_most -= 1
+            if self._items.get(item[2]) is item:
+                del self._items[item[2]]
