@@ -80,9 +80,8 @@ class Clock:
         """Return a new signal."""
         return Signal()
 
-    def lock(self) -> AbstractContextManager[Any]:
-        """Return a reentrant lock that may be held while the store is asked."""
-        return threading.RLock()
+    lock: Callable[[], AbstractContextManager[Any]] = staticmethod(threading.RLock)
+    """Makes a reentrant lock that may be held while the store is asked."""
 
     def start(self, call: Callable[[], object], name: str) -> None:
         """Call in a daemon thread of its own.

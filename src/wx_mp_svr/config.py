@@ -110,7 +110,7 @@ class Settings:
         """How long a push is known: a replayed one must be known or too old, and it is let in a window before and after."""
         return max(600.0, 2.0 * self.window)
 
-    @property
+    @cached_property
     def demo_values(self) -> bool:
         """Whether these are the demo's credentials, which anybody can look up."""
         return DEMO_TOKEN == self.token or DEMO_AES_KEY == self.aes_key or DEMO_APPID == self.appid

@@ -29,6 +29,9 @@ class Age(NamedTuple):
     backlog: float
 
 
+FIRST = Age(1, 0.0)
+
+
 class Ages:
     """Tells from its age which try a request is, for when the count was lost.
 
@@ -62,6 +65,8 @@ class Ages:
         """
         normal = self.normal or 0.0
         relative = age - normal
+        if -self.GRAIN <= relative < self.GRAIN and (normal >= -self.GRAIN or len(self._first) >= self.SURE):
+            return FIRST  # nearly always
         if len(self._first) < self.SURE:  # what was learned may come from a retry whose first try was lost
             if self.GRAIN <= relative < age < self.LIMIT:
                 relative = age  # believe the clock, too
@@ -88,6 +93,8 @@ class Ages:
                 a minute: a network may lose all first tries for a while.
             now: By the clock.
         """
+        if number == 1 and now < self._slot_ends and age >= self._first[-1] and not self._odd:
+            return  # nothing new, as nearly always
         normal = self.normal or 0.0
         in_doubt = normal < -self.GRAIN and age - normal < self.PUSH_SECONDS - self.GRAIN
         if number == 1 or age < normal or in_doubt:
