@@ -63,30 +63,30 @@ class Front:
 
     def __init__(self, inner: WsgiApp) -> None:
         self._inner = inner
-        self._ours: dict[str, tuple[AnswerOf, Callable[[dict[str, Any]], bool]]] = {}
+        self._ours: dict[str, tuple[AnswerOf, Callable[[dict[str, Any]], bool] | None]] = {}
 
     def take(
         self,
         paths: Iterable[str],
         answer_of: AnswerOf,
-        noticed: Callable[[dict[str, Any]], bool] = lambda environ: False,
+        noticed: Callable[[dict[str, Any]], bool] | None = None,
     ) -> None:
         """Answer *paths* from now on.
 
         Args:
             paths: Ours.
             answer_of: Takes the environ and a function that reads so many bytes of the body.
-            noticed: Whether Flask would notice that it is not asked; then it is.
+            noticed: Tells whether Flask would notice that it is not asked; then it is. None if it never does.
         """
         self._ours.update(dict.fromkeys(paths, (answer_of, noticed)))
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer a request, or leave it to Flask."""
-        ours = self._ours.get(environ.get("PATH_INFO", ""))
-        if ours is None or environ["REQUEST_METHOD"] not in ("POST", "GET") or ours[1](environ):
+        answer_of, noticed = self._ours.get(environ.get("PATH_INFO", ""), (None, None))
+        if answer_of is None or environ["REQUEST_METHOD"] not in ("POST", "GET") or (noticed and noticed(environ)):
             return self._inner(environ, start_response)
         try:
-            answer = ours[0](environ, lambda limit: body_of(environ, limit))
+            answer = answer_of(environ, lambda limit: body_of(environ, limit))
         except Exception as exc:  # a bug of ours, or the sender has hung up: the app's error handlers hear of it
             environ[FAILURE] = exc
             return self._inner(environ, start_response)

@@ -187,7 +187,7 @@ def test_an_async_on_late_reply_is_awaited():
         await asyncio.sleep(0)
         heard.append(reply.content)
 
-    bot.server._handlers._given["on_late_reply"] = on_late_reply
+    bot.server._handlers.give("on_late_reply", on_late_reply)
     bot.wechat.send_text("20")
     bot.until(lambda: heard == ["过了20秒"])
 

@@ -108,17 +108,17 @@ class Pace:
             self._since = now
         return now
 
-    def end(self, begun: float, *, others: int) -> None:
+    def end(self, begun: float, *, others: Callable[[], int]) -> None:
         """Note how long it took.
 
         Args:
             begun: What `begin` returned.
-            others: How many other runs may have kept the interpreter to themselves meanwhile; that is not its time.
+            others: Tells how many other runs may have kept the interpreter to themselves meanwhile; that is not its time.
         """
         if self._since == begun:
             self._since = None
         took = self._clock.now() - begun
-        if took >= QUICK_SECONDS + sys.getswitchinterval() * others:
+        if took >= QUICK_SECONDS and took >= QUICK_SECONDS + sys.getswitchinterval() * others():
             self._speed = Speed.SLOW
         elif self._speed is Speed.NEW:
             self._speed = Speed.QUICK
@@ -204,7 +204,7 @@ class Driver:
         try:
             result = handler(*args, **groups)
         finally:
-            pace.end(begun, others=self._running())
+            pace.end(begun, others=self._running)
         if isinstance(result, _PLAIN):
             return result
         if isinstance(result, GeneratorType):
@@ -229,11 +229,10 @@ class Driver:
                 rsp = fit(as_reply(result, handler), sink.req, strict=self._strict())
             except BaseException as error:
                 exc = error
-        took = self._clock.now() - begun
         if exc is not None:
-            rsp = self._failed(handler, sink, exc, took)
+            rsp = self._failed(handler, sink, exc, self._clock.now() - begun)
         else:
-            _tell(handler, sink.req, took)
+            self._tell(handler, sink.req, begun)
         self._reply(sink, rsp)
 
     def _reply(self, sink: Sink, rsp: RspMsg) -> None:
@@ -251,8 +250,16 @@ class Driver:
             rsp = fit(as_reply(result, handler), sink.req, strict=self._strict())
         except Exception:
             return None
-        _tell(handler, sink.req, self._clock.now() - begun)
+        self._tell(handler, sink.req, begun)
         return rsp
+
+    def _tell(self, handler: Handler, req: ReqMsg, begun: float) -> None:
+        """Write the line that says which handler has answered."""
+        if log.isEnabledFor(logging.INFO):
+            took = self._clock.now() - begun
+            words = f"{took:.1f} s" if took >= 1 else f"{took * 1000:.0f} ms"
+            name = title(handler).rpartition("<locals>.")[2]
+            log.info("%s → %s() · %s", kind_of(req), name, words, extra={"handler": handler, "took": took})
 
     def _failed(self, handler: Handler, sink: Sink, exc: BaseException, took: float) -> RspMsg:
         """Log a bug in a handler, and return what the user gets."""
@@ -338,14 +345,6 @@ class Driver:
                 if sink.full:
                     break
         return None
-
-
-def _tell(handler: Handler, req: ReqMsg, took: float) -> None:
-    """Write the line that says which handler has answered."""
-    if log.isEnabledFor(logging.INFO):
-        words = f"{took:.1f} s" if took >= 1 else f"{took * 1000:.0f} ms"
-        name = title(handler).rpartition("<locals>.")[2]
-        log.info("%s → %s() · %s", kind_of(req), name, words, extra={"handler": handler, "took": took})
 
 
 def _checked(piece: Any, handler: Handler) -> str:

@@ -33,7 +33,7 @@ class Handlers:
 
     def __init__(self) -> None:
         self.routes = Routes()
-        self._given: dict[str, Handler] = {}
+        self._given: dict[str, Found] = {}
         self._unheard: set[str] = set()
 
     def give(self, name: str, handler: Handler) -> None:
@@ -45,9 +45,9 @@ class Handlers:
         """
         check_call(name, handler, *NAMES[name])
         if name in self._given:
-            both = f"{place(self._given[name])}, {place(handler)}"
+            both = f"{place(self._given[name].handler)}, {place(handler)}"
             raise ConfigError(f"{name} is given twice, keep one: {both} / {name} 写了两次，只留一个：{both}")
-        self._given[name] = handler
+        self._given[name] = Found(handler, {})
 
     def find(self, req: ReqMsg) -> Found | None:
         """Return the handler for *req*, None when nobody wants it (it is acknowledged then)."""
@@ -62,12 +62,12 @@ class Handlers:
                 self._tell_unheard(req)
         elif name not in self._given:
             self._tell_unheard(req)
-        handler = self._given.get(name)
-        return Found(handler, {}) if handler is not None else None
+        return self._given.get(name)
 
     def get(self, name: str) -> Handler | None:
         """Return one of the handlers that hear of other things than messages."""
-        return self._given.get(name)
+        found = self._given.get(name)
+        return found and found.handler
 
     def _tell_unheard(self, req: ReqMsg) -> None:
         """Show, once per kind, the handler that would hear this."""
