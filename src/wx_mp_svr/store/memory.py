@@ -82,7 +82,9 @@ class MemoryStore(ForkAware):
             for key in keys:
                 self._items.pop(key, None)
 
-    add_late = add  # there is nothing to gain by putting it off
+    def add_late(self, key: str, value: Any, ttl: float) -> bool:
+        """Add: there is nothing to gain by putting it off."""
+        return self.add(key, value, ttl)
 
     def add_all(self, items: Sequence[tuple[str, Any, float]]) -> bool:
         """Add each of (key, value, ttl) of which there is none; true if that was so of the last one."""
