@@ -25,7 +25,7 @@ SCALE = 0.1
 class Bot:
     """A server whose handler does what the message says, and counts."""
 
-    def __init__(self, handler, **settings):
+    def __init__(self, handler, *, on_late_reply=None, **settings):
         self.ran = []
         self.late = []
         self.events = []
@@ -34,11 +34,14 @@ class Bot:
             on_message=self.counted(handler),
             on_subscribe=lambda event: "欢迎",
             on_event=self.on_event,
-            on_late_reply=lambda req, reply: self.late.append((getattr(req, "content", req.msg_type), reply)),
+            on_late_reply=on_late_reply or self.on_late_reply,
         )
         self.wechat = server.test_client(raise_errors=False, **settings)
         self.server = self.wechat.server
         self.seconds = 0.0
+
+    def on_late_reply(self, req, reply):
+        self.late.append((getattr(req, "content", req.msg_type), reply))
 
     def until(self, condition):
         """Let time pass until it is so."""
@@ -181,13 +184,12 @@ def test_on_late_reply_hears_of_an_answer_that_missed_its_last_chance_and_of_no_
 
 def test_an_async_on_late_reply_is_awaited():
     heard = []
-    bot = Bot(sleeper)
 
     async def on_late_reply(req, reply):
         await asyncio.sleep(0)
         heard.append(reply.content)
 
-    bot.server._handlers.give("on_late_reply", on_late_reply)
+    bot = Bot(sleeper, on_late_reply=on_late_reply)
     bot.wechat.send_text("20")
     bot.until(lambda: heard == ["过了20秒"])
 
