@@ -240,9 +240,9 @@ def test_an_offer_of_another_process_is_found_within_a_second(ledger, store, han
 
 
 def test_what_one_process_knows_of_the_house_others_find(ledger, store):
-    assert ledger.around() == (None, None)
+    assert ledger.told() == (None, None)
     ledger.turned(12.5)
     ledger.tell_normal(0.25)
-    assert another(store).around() == (12.5, 0.25)
+    assert another(store).told() == (12.5, 0.25)
     store.set("2:turned", "yesterday", 60)
-    assert another(store).around() == (None, 0.25)
+    assert another(store).told() == (None, 0.25)

@@ -337,8 +337,8 @@ class Ledger:
         """Note the usual age of a first try, where a new process begins."""
         self._store.set(f"{SCHEMA}:normal", age, self._keep_answers)
 
-    def around(self) -> tuple[float | None, float | None]:
-        """Return when a process last began or died, and the usual age of a first try."""
+    def told(self) -> tuple[float | None, float | None]:
+        """Return what the two above were told last: when a process began or died, and the usual age of a first try."""
         found = self._store.get_many([f"{SCHEMA}:turned", f"{SCHEMA}:normal"])
         turned, normal = (found.get(f"{SCHEMA}:{name}") for name in ("turned", "normal"))
         return (

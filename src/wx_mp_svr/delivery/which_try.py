@@ -221,7 +221,7 @@ class WhichTry(ForkAware):
         if not self._told_turn:
             self._told_turn = True
             self._ledger.turned(self._turned)
-        turned, normal = self._ledger.around()
+        turned, normal = self._ledger.told()
         if turned is not None and self._fresh:
             self._turned = max(self._turned, turned)
         if normal is not None:
