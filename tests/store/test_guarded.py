@@ -272,6 +272,27 @@ def test_one_slow_moment_costs_the_callers_one_timeout_and_the_readers_nothing()
     machine.play(scene)
 
 
+@pytest.mark.parametrize("reader", ["get", "get_many"])
+def test_who_was_on_his_way_when_it_went_down_pays_one_timeout(reader):
+    """A second one would let a last try come too late with its link."""
+    machine = Machine()
+    took = []
+
+    def read():
+        machine.wait(0.1)
+        begun = machine.stage.time
+        VERBS[reader](machine.one)
+        took.append(machine.stage.time - begun)
+
+    def scene():
+        machine.fault = "down"
+        machine.stage.start(read, "reader", None, foreground=True)
+        machine.one.set("other", 1, 60)
+
+    machine.play(scene)
+    assert took == [pytest.approx(0.3, abs=0.01)]
+
+
 def test_what_is_down_for_one_process_alone_is_called_up_by_the_others_less_and_less_often():
     """Each time costs the one a timeout, with a push in its hands."""
     machine = Machine()

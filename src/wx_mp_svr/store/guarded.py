@@ -244,6 +244,7 @@ class GuardedStore(ForkAware):
         """Let the spare have what this process has written lately, before anybody claims there."""
         with self._turning:
             if self._down:
+                self._answers = self._answers and readable  # others were on their way when it went down
                 return
             now = self._clock.now()
             lately = [(key, value, left) for key, (value, left) in self._still_known(now).items()]
