@@ -138,7 +138,8 @@ class Machine:
         self.stage.rest(self.stage.time + seconds)
 
 
-FAULTS = ["down", "full", "deaf"]
+TIMEOUTS = {"down": 0.3, "full": 0.5, "deaf": 0.3}
+FAULTS = [*TIMEOUTS]
 faults = pytest.mark.parametrize("fault", FAULTS)
 
 
@@ -291,6 +292,47 @@ def test_who_was_on_his_way_when_it_went_down_pays_one_timeout(reader):
 
     machine.play(scene)
     assert took == [pytest.approx(0.3, abs=0.01)]
+
+
+@faults
+@pytest.mark.parametrize(("verb", "values", "timeouts"), [("set", (1, 60), 1), ("add", (1, 60), 2), ("delete", (), 1)])
+def test_who_writes_while_others_call_up_what_is_down_for_one_alone_pays_once(fault, verb, values, timeouts):
+    """Who finds it up writes its claims again first; when that fails it is down again, and is not asked for the rest.
+
+    An add costs two: after a failure it looks whether only the answer was lost.
+    """
+    machine = Machine()
+    took = []
+
+    def scene():
+        machine.fault, machine.struck = fault, (1,)
+        machine.one.at_turn(lambda: machine.one.set("run", 1, 60))
+        machine.other.set("b", 1, 60)
+        for n in range(2000):
+            begun = machine.stage.time
+            getattr(machine.one, verb)(f"k{n}", *values)
+            took.append(machine.stage.time - begun)
+            machine.wait(0.01)
+
+    machine.play(scene)
+    assert max(took) < 1.1 * timeouts * TIMEOUTS[fault]
+
+
+@faults
+def test_what_a_process_has_won_nobody_wins_again_while_others_call_up_what_is_down_for_it_alone(fault):
+    """Two answers of a user had one number: the spare was emptied, and the store could not be asked."""
+    machine = Machine()
+
+    def scene():
+        machine.fault, machine.struck = fault, (1,)
+        machine.other.set("b", 1, 60)
+        won = 0
+        for n in range(1000):
+            won += machine.one.add("a", n, 6000)
+            machine.wait(0.01)
+        assert won == 1
+
+    machine.play(scene)
 
 
 def test_what_is_down_for_one_process_alone_is_called_up_by_the_others_less_and_less_often():

@@ -124,11 +124,14 @@ class GuardedStore(ForkAware):
             return False
         won = self._spare.ask(lambda spare: spare.add(key, value, ttl))
         if won and self._came_back():  # perhaps it was copied as ours, perhaps somebody was first in the store
-            in_store = self._add(key, value, ttl)
-            if in_store is None:
-                return True
-            self._spare.ask(lambda spare: spare.delete(key))
-            return in_store or self._is_ours(key, self.get(key), value)
+            in_store = None if self._down else self._add(key, value, ttl)
+            if in_store is not None:
+                self._spare.ask(lambda spare: spare.delete(key))
+                return in_store or self._is_ours(key, self.get(key), value)
+            # Down again already, and what was copied has left the spare: perhaps somebody was first there since.
+            won = self._spare.ask(lambda spare: spare.add(key, value, ttl)) or self._is_ours(
+                key, self._spare.ask(lambda spare: spare.get(key)), value
+            )
         if won:
             self._note(key, value, ttl)
         return won
