@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "store.alive": {"clock", "forking", "store", "store.locks"},
     "store.spare": {"store.memory", "store.sqlite"},
     "store.late": {"forking", "store"},
-    "store.guarded": {"clock", "forking", "store", "store.alive", "store.late", "store.spare"},
+    "store.guarded": {"clock", "forking", "store", "store.alive", "store.late", "store.spare", "store.values"},
     "store.place": {"store", "store.locks", "store.spare"},
     # the user's code
     "handling": set(),

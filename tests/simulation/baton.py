@@ -16,6 +16,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from wx_mp_svr.clock import Clock, Signal
 from wx_mp_svr.errors import StoreError
 from wx_mp_svr.store.memory import MemoryStore
+from wx_mp_svr.store.values import dump, load
 
 EPOCH = 1_700_000_000.0
 MAX_STEPS = 1_000_000  # of one schedule
@@ -219,6 +220,13 @@ class _BatonLock:
                 self._stage.wake(self._waits.pop(0))
 
 
+class SharedStore(MemoryStore):
+    """What several processes see keeps JSON: a tuple comes back as a list."""
+
+    def _put(self, key: str, value: Any, end: float, now: float) -> None:
+        super()._put(key, load(dump(value)), end, now)
+
+
 VERBS = ("get", "get_many", "set", "add", "add_all", "incr", "delete")
 
 
@@ -282,7 +290,7 @@ class BatonSpare:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._store = MemoryStore(clock=lambda: stage.time)
+        self._store = SharedStore(clock=lambda: stage.time)
         self.shared = True
         self.down = False
         self.until = 0.0
@@ -301,7 +309,7 @@ class BatonSpare:
         self._stage.tell("the store counts as up")
         self.down = False
 
-    def ask(self, question: Callable[[MemoryStore], Any]) -> Any:
+    def ask(self, question: Callable[[SharedStore], Any]) -> Any:
         """Ask it."""
         self._stage.switch()
         return question(self._store)

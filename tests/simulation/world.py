@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from baton import EPOCH, BatonClock, BatonSpare, FailingStore, Stage, nothing
+from baton import EPOCH, BatonClock, BatonSpare, FailingStore, SharedStore, Stage, nothing
 
 from wx_mp_svr.config import Settings
 from wx_mp_svr.delivery.arrivals import Arrivals
@@ -16,7 +16,6 @@ from wx_mp_svr.handling.handlers import Handlers
 from wx_mp_svr.messages import read_msg
 from wx_mp_svr.store.guarded import GuardedStore
 from wx_mp_svr.store.late import LateStore
-from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.store.place import Place
 from wx_mp_svr.testing.judge import split_links
 from wx_mp_svr.testing.packets import read_xml
@@ -121,7 +120,7 @@ class World:
         self.stage = Stage(seed)
         dice = self.stage.random
         self.wechat = BatonClock(self.stage)
-        self.store = MemoryStore(clock=lambda: self.stage.time)
+        self.store = SharedStore(clock=lambda: self.stage.time)
         self.locks = Locks()
         self.max_held = dice.choice([1, 2, 240])
         self.max_jobs = dice.choice([2, 64])

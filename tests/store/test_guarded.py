@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 import servers
-from baton import BatonClock, BatonSpare, FailingStore, Stage
+from baton import BatonClock, BatonSpare, FailingStore, SharedStore, Stage
 from store_contract import EVERY_VERB, StoreContract, every_verb
 from store_contract import VERBS as ALONE
 from waiting import until
@@ -25,6 +25,7 @@ from wx_mp_svr.store.place import spare_of
 from wx_mp_svr.store.redis import RedisStore
 from wx_mp_svr.store.spare import Spare
 from wx_mp_svr.store.sqlite import SQLiteStore
+from wx_mp_svr.store.values import dump, load
 
 PUSH_SECONDS = 5  # WeChat's patience
 VERBS = {**ALONE, "add": lambda store: store.add("a", 1, 60)}
@@ -120,7 +121,7 @@ class Machine:
 
     def __init__(self, seed=0):
         self.stage = Stage(seed)
-        self.inner = MemoryStore(clock=lambda: self.stage.time)
+        self.inner = SharedStore(clock=lambda: self.stage.time)
         self.spare = BatonSpare(self.stage)
         self.fault, self.struck = "", ()
         self.one, self.other = self.process(1), self.process(2)
@@ -227,17 +228,24 @@ def test_a_claim_of_long_before_counts_where_the_store_can_be_read():
     machine.play(scene)
 
 
-def test_of_an_add_whose_answer_was_lost_nobody_is_told_that_another_was_first():
-    """It was done; the one who asked is the one who won, and nobody else."""
+@pytest.mark.parametrize("lasts", [0.1, 60], ids=["one answer", "all answers"])
+@pytest.mark.parametrize("value", ["P1", ("<xml/>", 0, False)], ids=["a claim", "a page"])
+def test_of_an_add_whose_answer_was_lost_nobody_is_told_that_another_was_first(value, lasts):
+    """It was done; the one who asked is the one who won, and nobody else. A page comes back as a list."""
     machine = Machine()
+
+    def recover():
+        machine.wait(lasts)
+        machine.fault = ""
 
     def scene():
         machine.fault, machine.struck = "deaf", (1,)
-        assert machine.one.add("a", "P1", 600) is True
-        assert machine.inner.get("a") == "P1"
+        machine.stage.start(recover, "recovery", None, foreground=False)
+        assert machine.one.add("a", value, 600) is True
+        assert machine.inner.get("a") == load(dump(value))
         machine.fault = ""
         machine.wait(5)
-        assert machine.one.add("a", "P1", 600) is False
+        assert machine.one.add("a", value, 600) is False
         assert machine.other.add("a", "P2", 600) is False
 
     machine.play(scene)

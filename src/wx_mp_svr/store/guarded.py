@@ -16,6 +16,7 @@ from . import PROBE, Store
 from .alive import is_beat
 from .late import LateStore
 from .spare import Spare
+from .values import dump, load
 
 log = logging.getLogger("wx_mp_svr")
 
@@ -200,8 +201,11 @@ class GuardedStore(ForkAware):
         return kept
 
     def _is_ours(self, key: str, kept: Any, value: Any) -> bool:
-        """Whether what is kept was written by the add that failed, and not by an earlier one of this process."""
-        return bool(kept == value) and key not in self._still_known(self._clock.now())
+        """Whether what is kept was written by the add that failed, and not by an earlier one of this process.
+
+        What comes back from a shared store comes back as JSON has it.
+        """
+        return kept in (value, load(dump(value))) and key not in self._still_known(self._clock.now())
 
     def _read(self, question: Callable[[Store], T], nothing: T) -> T:
         """Read what is down, if it lets be read; whether it does again is found out by nobody's push."""
