@@ -278,9 +278,22 @@ class World:
             if not wanted:
                 return "".join(page for page in pages if page != "（全文完）")
             self.wechat.sleep(self.stage.random.choice([0.5, 3.0, 30.0]))
-            shown = self._push(openid, wanted[-1].words, wanted[-1].menu_id, 5000 + tap + 1000 * int(self.stage.time))
+            words, menu_id, msg_id = wanted[-1].words, wanted[-1].menu_id, 5000 + tap + 1000 * int(self.stage.time)
+            for again in range(self.stage.random.choice([0, 0, 1, 2])):  # nothing moved at once
+                self._tap_beside(openid, words, menu_id, msg_id + 500 + again)
+            shown = self._push(openid, words, menu_id, msg_id)
         self.violations.append(f"{openid} taps for ever")
         return None
+
+    def _tap_beside(self, openid: str, words: str, menu_id: str, msg_id: int) -> None:
+        """Tap once more at the same moment: another message, and both may find the same run lost."""
+
+        def tap() -> None:
+            self._push(openid, words, menu_id, msg_id)
+            self.users -= 1
+
+        self.users += 1
+        self.stage.start(tap, f"{openid} taps again", None, foreground=True)
 
     def _push(self, openid: str, words: str, menu_id: str, msg_id: int) -> str | None:
         """Push a text as WeChat does; return what the user sees, None for the fault notice."""
