@@ -202,7 +202,14 @@ WAYS = {
 }
 
 SOAK = {
-    "soak": Day("15 minutes at 10 a second, everything mixed", kinds=MIXED, pushes=9000, span=900.0),
+    "soak": Day(
+        "15 minutes at 10 a second, everything mixed; workers at minute 2 and at the end",
+        strike=strikes.noted,
+        kinds=MIXED,
+        pushes=9000,
+        span=900.0,
+        after=120.0,
+    ),
 }
 
 GROUPS = {

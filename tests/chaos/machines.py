@@ -1,6 +1,7 @@
 """The bot of the experiments, in the servers that people use: on a machine of its own, started, struck and ended."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -205,6 +206,16 @@ class Machine:
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
         return [int(child) for child in children.split()] or [pid]
+
+    def figures(self) -> list[tuple[int, int, int]]:
+        """Return of each process that answers its memory in MB, its threads, and its open files."""
+        found = []
+        for pid in self.workers():
+            status = Path(f"/proc/{pid}/status").read_text()
+            values = dict(re.findall(r"^(VmRSS|Threads):\s+(\d+)", status, re.MULTILINE))
+            files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+            found.append((int(values.get("VmRSS", 0)) // 1024, int(values.get("Threads", 0)), files))
+        return found
 
     def kill(self) -> None:
         """Kill all processes that answer, at once."""

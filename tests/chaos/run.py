@@ -65,7 +65,7 @@ def play(day: Day, folder: Path) -> Seen:
             with _struck(day, stage, begun):
                 seen = sum((part.result() for part in parts), Seen())
         seen.doubles = _doubles(runs, struck_at)
-        seen.figures = _figures(stage)
+        seen.figures = " → ".join([*stage.noted, stage.figures()])
         shutil.copy(stage.machines[0].folder / "log.txt", Path(tempfile.gettempdir()) / "wx-mp-svr-chaos.log")
     return seen
 
@@ -147,17 +147,6 @@ def _doubles(runs: Path, struck_at: float) -> list[float]:
         if count[words] > 1:
             doubles.append(float(moment) - struck_at)
     return doubles
-
-
-def _figures(stage: Stage) -> str:
-    """What the first machine's workers hold at the end."""
-    figures = []
-    for pid in stage.machines[0].workers():
-        status = Path(f"/proc/{pid}/status").read_text()
-        found = {name: int(value) for name, value in re.findall(r"^(VmRSS|Threads):\s+(\d+)", status, re.MULTILINE)}
-        files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-        figures.append(f"{found.get('VmRSS', 0) // 1024} MB, {found.get('Threads', 0)} threads, {files} files")
-    return "; ".join(figures)
 
 
 def row(name: str, day: Day, seen: Seen) -> tuple[str, bool]:

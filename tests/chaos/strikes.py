@@ -27,19 +27,41 @@ class Stage:
         store: The database's path, or a `servers.RedisServer`.
         machines: The bots.
         wire: The second machine's way to the store.
+        noted: What the first machine's workers held, on the way.
     """
 
     folder: Path
     store: Any = None
     machines: list[Machine] = field(default_factory=list)
     wire: "Wire | None" = None
+    noted: list[str] = field(default_factory=list)
+
+    def figures(self) -> str:
+        """Tell what the first machine's workers hold, and how large the database is."""
+        figures = [
+            f"{memory} MB, {threads} threads, {files} files" for memory, threads, files in self.machines[0].figures()
+        ]
+        if isinstance(self.store, Path):
+            figures.append(f"database {sum(file.stat().st_size for file in _files_of(self.store)) / 1e6:.1f} MB")
+        return "; ".join(figures)
 
 
 Strike = Callable[[Stage], AbstractContextManager[None]]
 
 
+def _files_of(database: Path) -> list[Path]:
+    files = [database.with_name(database.name + name) for name in ("", "-wal", "-shm")]
+    return [file for file in files if file.exists()]
+
+
 @contextmanager
 def nothing(stage: Stage) -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def noted(stage: Stage) -> Iterator[None]:
+    stage.noted.append(stage.figures())
     yield
 
 
@@ -55,8 +77,8 @@ def locked(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def deleted(stage: Stage) -> Iterator[None]:
-    for name in ("", "-wal", "-shm"):
-        stage.store.with_name(stage.store.name + name).unlink(missing_ok=True)
+    for file in _files_of(stage.store):
+        file.unlink(missing_ok=True)
     yield
 
 
