@@ -70,6 +70,10 @@ def said(page):
     return (parts[0] if len(parts) > 1 and page.more else fields["Content"]).rstrip("\n")
 
 
+def tapped(link):
+    return read_msg({**TEXT_FIELDS, "Content": link.words, "bizmsgmenuid": link.menu_id})
+
+
 def promise(desk, answer):
     return desk.elsewhere.promise(answer.push, user_key(answer.req), answer.req.raw)
 
@@ -146,6 +150,24 @@ def test_b143_an_answer_stops_after_two_hundred_pages_and_says_so_once(desk, cap
     assert len(pages) == MAX_PAGES + 1
     assert said(pages[-1]) == "（全文完）"
     assert caplog.text.count(f"after {MAX_PAGES} pages") == 1
+
+
+def test_a_reply_that_cannot_block_is_taken_at_once_and_only_such_a_one(desk):
+    """In the event loop's thread nothing may ask the store."""
+    answer = desk.answer()
+    assert not answer.reply_at_once(TextRspMsg("好"))  # nobody has looked yet whether there is an offer to mention
+    desk.ledger.has_offers()
+    assert not answer.reply_at_once(TextRspMsg(SENTENCE * 100))  # pages need a number
+    assert (answer.over, pages_of(answer)) == (False, [])
+    assert answer.reply_at_once(TextRspMsg("好"))
+    assert (answer.over, [said(page) for page in pages_of(answer)]) == (True, ["好"])
+    desk.ledger.offer("u:somebody", 1)
+    assert not desk.answer(MsgId="2").reply_at_once(TextRspMsg("好"))
+    other = desk.answer(MsgId="3")
+    desk.clock.sleep(1.0)
+    desk.store.delete("2:offers")
+    desk.ledger.has_offers()
+    assert not other.reply_at_once(TextRspMsg("好"))  # it may have been promised
 
 
 # -- tries, here and elsewhere ---------------------------------------------------------------------------------------
@@ -238,9 +260,10 @@ def test_who_waits_for_a_page_is_told_when_it_is_there_and_when_it_never_will(de
 
 
 @pytest.mark.parametrize("rsp", [TextRspMsg("终于"), ImageRspMsg("m")])
-def test_late_is_what_was_promised(desk, rsp):
+@pytest.mark.parametrize("seconds", [0.95, 12])  # no try gives up before 0.9 s
+def test_late_is_what_was_promised(desk, rsp, seconds):
     answer = desk.answer()
-    desk.clock.sleep(12)
+    desk.clock.sleep(seconds)
     number = promise(desk, answer)
     assert answer.reply(rsp) == rsp
     assert answer.promised == number
@@ -257,6 +280,26 @@ def test_an_answer_after_wechat_has_given_up_is_late_although_no_try_came_to_be_
     desk.clock.sleep(16)
     assert answer.reply(TextRspMsg("好")) == TextRspMsg("好")
     assert desk.elsewhere.promised(answer.push).number == answer.promised
+
+
+@pytest.mark.parametrize("text", ["终于", SENTENCE * 100])
+def test_what_is_promised_while_it_is_written_is_kept_as_long_as_its_link(desk, text):
+    store = MemoryStore(clock=desk.clock.now)
+    desk.ledger._store = desk.elsewhere._store = store
+    answer = desk.answer()
+    desk.clock.sleep(2)
+    add = store.add
+
+    def add_and_promise(key, *rest):
+        won = add(key, *rest)
+        store.add = add
+        promise(desk, answer)
+        return won
+
+    store.add = add_and_promise
+    assert answer.reply(TextRspMsg(text)) is not None
+    desk.clock.sleep(23 * 3600)
+    assert [desk.elsewhere.page(answer.push, n) for n, _ in enumerate(pages_of(answer), 1)] == pages_of(answer)
 
 
 def test_late_news_are_one_article(desk):
@@ -280,3 +323,24 @@ def test_a_late_answer_is_offered_unless_it_was_delivered(desk, delivered, offer
     assert number == offered
     with suppress(TypeError):
         assert desk.ledger.take_offer(user, 1) is (offered is not None)
+
+
+def test_a_reply_mentions_an_earlier_answer_with_a_link_to_it_once(desk):
+    earlier, user = desk.answer(), user_key(read_msg(TEXT_FIELDS))
+    number = promise(desk, earlier)
+    desk.elsewhere.offer(user, number)
+    reading = [desk.answer(MsgId=str(n)) for n in (2, 3)]
+    for answer in reading:
+        answer.reply(TextRspMsg("好"))
+    ready_text, fetch_label = Settings.ready_text, Settings.fetch_label
+    first, second = (split_links(read_xml(answer.page(1).xml)["Content"]) for answer in reading)
+    assert [first[0], first[1].label, first[1].words] == [f"好\n\n{ready_text}", fetch_label, f"查看回复{number}"]
+    assert Links("查看回复").read(tapped(first[1])).fits(earlier.push)
+    assert second == ["好"]
+
+
+def test_an_answer_that_leads_nowhere_any_more_is_not_mentioned(desk):
+    desk.ledger.offer(user_key(read_msg(TEXT_FIELDS)), 7)
+    answer = desk.answer()
+    answer.reply(TextRspMsg("好"))
+    assert read_xml(answer.page(1).xml)["Content"] == "好"

@@ -154,6 +154,12 @@ def test_a_page_is_kept_as_long_as_somebody_may_ask_for_it(ledger, hands, number
     assert ledger.page(PUSH, number) is None
 
 
+def test_one_page_of_each_of_several_pushes_is_found_at_once(ledger):
+    ledger.write_page(PUSH, 2, PAGE, behind_link=True)
+    assert ledger.pages({PUSH: 2, "p:2:other": 1}) == {PUSH: PAGE}
+    assert ledger.pages({PUSH: 1}) == {}
+
+
 def test_a_page_that_was_promised_while_it_was_written_is_kept_longer(ledger, hands):
     ledger.write_page(PUSH, 1, PAGE._replace(more=False), behind_link=False)
     ledger.keep_page(PUSH, 1, PAGE._replace(more=False))
@@ -246,3 +252,5 @@ def test_what_one_process_knows_of_the_house_others_find(ledger, store):
     assert another(store).told() == (12.5, 0.25)
     store.set("2:turned", "yesterday", 60)
     assert another(store).told() == (None, 0.25)
+    store.set("2:normal", "young", 60)
+    assert another(store).told() == (None, None)

@@ -1,12 +1,13 @@
 """Pages: cut at natural places, to the byte, and the same every time."""
 
+import itertools
 import re
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wx_mp_svr.delivery.pages import cut, settled
+from wx_mp_svr.delivery.pages import cut, settled, split_text
 
 FAMILY = "👨‍👩‍👧"  # three people joined by two ZWJ
 FLAGS = "🇨🇳🇫🇷"  # four regional indicators
@@ -45,10 +46,10 @@ def test_a_page_ends_at_the_most_natural_place_in_its_second_half(text, limit, f
 @pytest.mark.parametrize("whole", [FAMILY, "🇨🇳", "é", "👍🏽", "❤️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", LINK, "한", "\r\n"], ids=ascii)
 def test_no_page_ends_inside_what_a_reader_sees_as_one(whole):
     """Whatever the limit, the sign or the link stands whole on one page."""
-    for before in range(30):
+    for before, limit in itertools.product(range(32), (90, 91, 92)):  # the limit falls on each of its bytes
         text = "字" * before + whole + "字" * 40
-        for page in pages_of(text, 90):
-            assert page.count(whole) or whole not in text or not set(page) & (set(whole) - {"字"}), (before, page)
+        for page in pages_of(text, limit):
+            assert page.count(whole) or not set(page) & (set(whole) - {"字"}), (before, limit, page)
 
 
 def test_flags_are_cut_between_flags():
@@ -73,6 +74,21 @@ def test_pages_put_together_are_the_text_again(text, limit):
     assert "".join(pages) == text
     assert all(0 < len(page.encode()) <= limit for page in pages)
     assert pages_of(text, limit) == pages
+
+
+@pytest.mark.parametrize(
+    ("text", "max_bytes", "pieces"),
+    [
+        ("", 10, []),
+        ("一句话。第二句话还没有完", 21, ["一句话。", "第二句话还没有", "完"]),
+        ("😀字字", 2, ["😀", "字", "字"]),  # no sign fits: one a piece, or it would never end
+        ("a" * 2049, 2048, ["a" * 2048, "a"]),
+    ],
+)
+def test_a_text_is_split_as_pages_are_cut(text, max_bytes, pieces):
+    assert split_text(text, max_bytes) == pieces
+    if max_bytes == 2048:
+        assert split_text(text) == pieces
 
 
 @pytest.mark.parametrize(

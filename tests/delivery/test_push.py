@@ -26,6 +26,7 @@ def key_of(fields, xml=b"<xml/>"):
         (TEXT, {**TEXT, "ToUserName": "gh_2"}),
         (TEXT, {**TEXT, "CreateTime": "1700000001"}),
         (TEXT, {**TEXT, "CreateTime": "xxxx"}),
+        ({**TEXT, "CreateTime": "yyyy"}, {**TEXT, "CreateTime": "xxxx"}),
         (EVENT, {**EVENT, "EventKey": "other"}),
         (EVENT, {**EVENT, "Event": "VIEW"}),
         (EVENT, {**TEXT, "CreateTime": EVENT["CreateTime"]}),  # an event and a text in one second

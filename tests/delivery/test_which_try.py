@@ -4,7 +4,9 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from wx_mp_svr.clock import REAL
+import pytest
+
+from wx_mp_svr.clock import REAL, FastClock
 from wx_mp_svr.delivery.ledger import Ledger
 from wx_mp_svr.delivery.rules import Times
 from wx_mp_svr.delivery.which_try import WhichTry
@@ -30,3 +32,102 @@ def test_many_that_come_at_once_learn_from_one_another_without_harm():
             assert all(pool.map(come, range(8)))
     finally:
         sys.setswitchinterval(interval)
+
+
+class Hands(FastClock):
+    """A clock that stands still until a test turns it; its wall shows a round time."""
+
+    def __init__(self):
+        super().__init__(wall=lambda: 1_700_000_000 + self.time)
+        self.time = 0.0
+        self.now = lambda: self.time
+
+
+@pytest.fixture
+def hands():
+    return Hands()
+
+
+def process(store, clock, *, fresh=True):
+    ledger = Ledger(store, clock, keep_seconds=600, keep_answers=86400)
+    return WhichTry(ledger, Times(), clock, fresh=fresh), ledger
+
+
+def come(which, clock, age):
+    return which.judge(int(clock.wall() - age)).number
+
+
+@pytest.mark.parametrize(
+    ("fresh", "turned", "numbers"),
+    [
+        (False, None, [1, 1]),
+        (True, None, [3, 1]),  # the tries before it may have come to a process before this one
+        (True, 4.0, [3, 3]),  # or to another one that has died meanwhile
+        (False, 4.0, [1, 1]),
+    ],
+)
+def test_a_push_from_before_a_process_began_or_died_counts_as_on_its_last_try(hands, fresh, turned, numbers):
+    store = MemoryStore(clock=hands.now)
+    which, ledger = process(store, hands, fresh=fresh)
+    found = [come(which, hands, 1)]
+    hands.time = 5.0
+    if turned is not None:
+        ledger.turned(hands.wall() - 5.0 + turned)
+    found.append(come(which, hands, 2))
+    assert found == numbers
+
+
+def test_a_process_that_begins_tells_the_others_and_begins_with_their_usual_age(hands):
+    """A clock that is a minute fast is known from the first push on."""
+    store = MemoryStore(clock=hands.now)
+    old, ledger = process(store, hands, fresh=False)
+    hands.time = 100.0
+    for _ in range(3):
+        timestamp = int(hands.wall() - 60)
+        old.first("p:1", old.judge(timestamp), timestamp)
+        hands.time += 11.0
+    assert ledger.around() == (None, 60.0)
+    new, _ = process(store, hands)
+    began = hands.wall()
+    hands.time += 200.0
+    assert [come(new, hands, age) for age in (60.0, 65.5)] == [1, 2]
+    assert ledger.around()[0] == began
+
+
+def test_what_others_know_is_asked_for_once_a_second_and_what_is_usual_told_every_ten(hands):
+    store, asked = MemoryStore(clock=hands.now), []
+
+    def counted(verb, do):
+        return lambda *args: asked.append(verb) or do(*args)
+
+    for verb in ("get_many", "set"):
+        setattr(store, verb, counted(verb, getattr(store, verb)))
+    which, _ = process(store, hands, fresh=False)
+    for tenth in range(201):
+        hands.time = tenth / 10
+        timestamp = int(hands.wall())
+        which.first(f"p:{tenth}", which.judge(timestamp), timestamp)
+    assert (asked.count("get_many"), asked.count("set")) == (21, 3)
+
+
+def test_tries_that_were_lost_are_counted_for_the_copies_that_come(hands):
+    """The second and the third try may come at once, and look as old as each other."""
+    which, _ = process(MemoryStore(clock=hands.now), hands, fresh=False)
+    timestamp = int(hands.wall()) - 5
+    age = which.first("p:1", which.judge(timestamp), timestamp)
+    assert age.number == 2
+    assert [which.again("p:1", age, timestamp, before=1).number for _ in range(2)] == [3, 4]
+    first = which.again("p:2", age._replace(number=1), timestamp, before=0)
+    assert first.number == 1
+
+
+def test_a_process_that_is_gone_makes_every_try_that_began_before_the_last_everywhere(hands):
+    store = MemoryStore(clock=hands.now)
+    which, ledger = process(store, hands, fresh=False)
+    hands.time = 10.0
+    assert come(which, hands, 1) == 1
+    which.process_gone()
+    assert ledger.around() == (hands.wall(), None)
+    assert come(which, hands, 1) == 3
+    hands.time = 12.0
+    assert come(which, hands, 1) == 1

@@ -1,0 +1,425 @@
+"""One process of two: its tries, taps and runs, and what another process has left in the store that both share."""
+
+import json
+from contextlib import nullcontext
+from inspect import iscoroutinefunction
+
+import pytest
+from wechat import TEXT_FIELDS
+
+from wx_mp_svr.clock import FastClock
+from wx_mp_svr.config import Settings
+from wx_mp_svr.delivery.arrivals import Arrivals
+from wx_mp_svr.delivery.ledger import MAX_RUNS, Claim, Ledger, Page
+from wx_mp_svr.delivery.links import Links, Tap
+from wx_mp_svr.delivery.push import push_key, user_key
+from wx_mp_svr.delivery.rules import Times
+from wx_mp_svr.delivery.runs import MAX_OF_USER, QUEUE_SECONDS, Runs
+from wx_mp_svr.delivery.texts import Texts
+from wx_mp_svr.handling.handlers import Handlers
+from wx_mp_svr.messages import read_msg
+from wx_mp_svr.store.alive import beat_key
+from wx_mp_svr.store.memory import MemoryStore
+from wx_mp_svr.store.place import Place
+from wx_mp_svr.testing.judge import split_links
+from wx_mp_svr.testing.packets import read_xml
+
+HOUR = 3600.0
+LOST, BUSY, ERROR = Settings.lost_text, Settings.busy_text, Settings.error_text
+REQ = read_msg(TEXT_FIELDS)
+PUSH, USER = push_key(REQ, b""), user_key(REQ)
+EVENT = {name: value for name, value in TEXT_FIELDS.items() if name not in ("Content", "MsgId")}
+EVENT |= {"MsgType": "event", "Event": "CLICK", "EventKey": "k"}
+
+
+class Process:
+    """A process whose clock jumps; its handler gets the message and the process. `elsewhere` is another one's ledger."""
+
+    def __init__(self, handler=lambda req, process: "好", store=None, **settings):
+        self.clock = FastClock(jumps=True)
+        self.store = MemoryStore(clock=self.clock.now) if store is None else store
+        self.settings = Settings(token="Arrivals1", **settings)
+        self.ran = []
+        handlers = Handlers()
+
+        def on_message(req):
+            self.ran.append(req.content)
+            return handler(req, self)
+
+        async def on_message_async(req):
+            self.ran.append(req.content)
+            return await handler(req, self)
+
+        handlers.give("on_message", on_message_async if iscoroutinefunction(handler) else on_message)
+        handlers.give("on_event", lambda event: "事件")
+        self.ledger, self.elsewhere = (
+            Ledger(self.store, self.clock, keep_seconds=600, keep_answers=24 * HOUR) for _ in range(2)
+        )
+        links = Links(self.settings.fetch_words)
+        texts = Texts(self.settings, self.ledger, links, self.clock)
+        common = {"times": Times(), "clock": self.clock}
+        self.runs = Runs(
+            self.settings,
+            self.store,
+            self.store,
+            self.ledger,
+            texts,
+            handlers,
+            place=Place(),
+            context=nullcontext,
+            strict=lambda: False,
+            failed=lambda req, exc: None,
+            **common,
+        )
+        self.arrivals = Arrivals(self.settings, self.store, self.ledger, texts, links, self.runs, fresh=False, **common)
+
+    def push(self, age=0.0, **fields):
+        """Let one try come, so many seconds after its timestamp."""
+        with self.clock.foreground():
+            req = read_msg({**TEXT_FIELDS, **fields})
+            return self.arrivals.answer(req, b"", timestamp=int(self.clock.wall() - age))
+
+    def tap(self, number, page=1, **how):
+        return self.push(Content=f"查看回复{number}-{page}", MsgId="2", **how)
+
+    def start(self, number=1, **fields):
+        """Start a run without waiting for it."""
+        req = read_msg({**TEXT_FIELDS, **fields})
+        push = push_key(req, b"")
+        return self.runs.start(push, req, number, self.clock.now(), here=False)
+
+
+def said(outcome):
+    """What the user reads, and the words of the links below it."""
+    if not outcome.xml:
+        return outcome.xml
+    parts = split_links(read_xml(outcome.xml)["Content"])
+    return tuple(part.strip() if isinstance(part, str) else part.words for part in parts)
+
+
+def lost(process, runs=1, promised=False):
+    """Let another process claim the push, and be gone; return the number of the promise that it has given."""
+    number = process.elsewhere.promise(PUSH, USER, TEXT_FIELDS) if promised else None
+    for run in range(1, runs + 1):
+        process.elsewhere.claim(PUSH, run, "gone")
+    return number
+
+
+# -- tries -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("answer", "xml", "first"), [("好", ("好",), "reply"), ("", "", "ack")])
+def test_a_copy_gets_the_reply_that_was_kept(answer, xml, first):
+    process = Process(lambda req, process: answer)
+    outcomes = [process.push(age) for age in (0, 0, 5)]
+    assert [said(outcome) for outcome in outcomes] == [xml] * 3
+    assert [(outcome.how, outcome.number) for outcome in outcomes] == [(first, 1), ("kept", 1), ("kept", 2)]
+    assert process.ran == ["你好"]
+    assert process.ledger.look(PUSH, 1).claim == Claim(1, process.runs.alive.process)
+
+
+@pytest.mark.parametrize(("answer", "xml", "how"), [("好", ("好",), "reply"), ("", "", "ack")])
+def test_a_try_waits_for_its_answer(answer, xml, how):
+    outcome = Process(lambda req, process: process.clock.sleep(2) or answer).push()
+    assert (said(outcome), outcome.how) == (xml, how)
+
+
+def test_an_answer_that_was_begun_here_is_sent_even_if_the_store_forgets_it_at_once():
+    """The one in memory has a bound."""
+    store = MemoryStore()
+    store.add = lambda key, value, ttl: True
+    process = Process(lambda req, process: process.clock.sleep(2) or "好", store)
+    assert said(process.push()) == ("好",)
+    assert process.ran == ["你好"]
+
+
+@pytest.mark.parametrize(
+    ("part", "expected", "how"),
+    [("第一句。第二", ("第一句。", "查看回复1-2"), "part"), ("字", (Settings.slow_text, "查看回复1"), "slow")],
+)
+def test_a_last_try_sends_what_another_process_has_shown(part, expected, how):
+    """Where nothing of it can be cut off, the link."""
+    process = Process()
+    process.store.set(beat_key("other"), 1, HOUR)
+    process.elsewhere.claim(PUSH, 1, "other")
+    process.elsewhere.write_part(PUSH, 1, part)
+    outcome = process.push(age=10)
+    assert (said(outcome), outcome.how, outcome.number, process.ran) == (expected, how, 3, [])
+    if how == "part":
+        process.clock.sleep(23 * HOUR)
+        assert process.ledger.page(PUSH, 1).chars == len("第一句。")
+
+
+# -- a process that is gone ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("runs", "settings", "fields", "part", "expected"),
+    [
+        (1, {}, {}, "", "run again"),
+        (MAX_RUNS - 1, {}, {}, "", "run again"),
+        (MAX_RUNS, {}, {}, "", LOST),
+        (1, {"rerun_lost": False}, {}, "", LOST),
+        (1, {"rerun_lost": False}, {}, "第一句。\n", f"第一句。\n\n{LOST}"),  # what there is stays
+        (1, {}, {}, "第一句。", f"第一句。\n\n{LOST}"),  # the user may have seen it: it is not run again
+        (1, {"rerun_lost": False, "lost_text": None}, {}, "第一句。", "第一句。"),
+        (1, {"rerun_lost": False, "lost_text": None}, {}, "", None),
+        (1, {"rerun_lost": False}, {**EVENT, "Event": "unsubscribe"}, "", None),
+        (1, {"rerun_lost": False}, {**EVENT, "Event": "new_one"}, "半", None),  # nobody knows who would read it
+    ],
+)
+def test_a_push_of_a_process_that_is_gone_is_run_again_or_said_to_be_lost(runs, settings, fields, part, expected):
+    process = Process(**settings)
+    message = fields or TEXT_FIELDS
+    push = push_key(read_msg(message), b"")
+    for run in range(1, runs + 1):
+        process.elsewhere.claim(push, run, "gone")
+    if part:
+        process.elsewhere.write_part(push, 1, part)
+    with process.clock.foreground():
+        outcome = process.arrivals.answer(read_msg(message), b"", timestamp=int(process.clock.wall()))
+    if expected == "run again":
+        assert (said(outcome), process.ran) == (("好",), ["你好"])
+        assert process.ledger.look(push, 1).claim == Claim(runs + 1, process.runs.alive.process)
+    else:
+        assert (outcome.xml and read_xml(outcome.xml)["Content"]) == (expected or "")
+        process.clock.sleep(23 * HOUR)  # a link may lead there
+        assert process.ledger.page(push, 1).xml == outcome.xml
+        assert process.ran == []
+    assert outcome.how == ("reply" if outcome.xml else "ack")
+    # With that process tries may have been lost that nobody has counted.
+    assert outcome.number == 3
+
+
+def test_of_a_push_whose_process_is_gone_nothing_is_run_twice():
+    process = Process(lambda req, process: process.clock.sleep(2) or "好")
+    lost(process)
+    process.elsewhere.claim(PUSH, 2, "other")
+    process.store.set(beat_key("other"), 1, HOUR)
+    outcome = process.push(age=10)
+    assert (said(outcome), process.ran) == ((Settings.slow_text, "查看回复1"), [])
+
+
+# -- taps ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_tap_runs_a_push_whose_process_is_gone_again_and_keeps_its_link():
+    """The message stands in the promise."""
+    process = Process(lambda req, process: process.clock.sleep(20) or f"{req.content}！")
+    number = lost(process, promised=True)
+    slow = process.tap(number, age=10)
+    assert (said(slow), slow.how) == ((Settings.slow_text, "查看回复1"), "slow")
+    process.clock.sleep(HOUR)
+    fetched = process.tap(number)
+    assert (said(fetched), fetched.how, process.ran) == (("你好！",), "fetched", ["你好"])
+    assert not process.ledger.take(USER, number)  # it will not be mentioned
+
+
+def test_what_a_tap_waited_for_is_not_mentioned_any_more():
+    process = Process()
+    number = lost(process, promised=True)
+    assert said(process.tap(number)) == ("好",)
+    assert not process.ledger.take(USER, number)
+
+
+def test_an_answer_of_which_a_page_is_out_is_not_run_again():
+    process = Process()
+    number = lost(process, promised=True)
+    process.elsewhere.write_page(PUSH, 1, Page("<xml/>", 4, True), behind_link=True)
+    assert said(process.tap(number, 2)) == (LOST,)
+    assert process.ran == []
+    assert process.ledger.take(USER, number)  # the first page is what a mention leads to
+
+
+@pytest.mark.parametrize(
+    ("page", "expected", "how"),
+    [(1, ("一",), "fetched"), (2, (Settings.end_text,), "fetched"), (3, (Settings.expired_text,), "expired")],
+)
+def test_a_tap_brings_what_is_behind_its_link(page, expected, how):
+    process = Process()
+    number = process.elsewhere.promise(PUSH, USER, TEXT_FIELDS)
+    xml = "<xml><MsgType>text</MsgType><Content>一</Content></xml>"
+    process.elsewhere.write_page(PUSH, 1, Page(xml, 1), behind_link=True)
+    outcome = process.tap(number, page, age=5)
+    assert (said(outcome), outcome.how, outcome.number) == (expected, how, 2)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_while_the_store_is_down_a_tap_is_held_unless_the_house_is_full(full):
+    """It may come back in time."""
+    store = MemoryStore()
+    process = Process(store=store)
+    number = process.elsewhere.promise(PUSH, USER, TEXT_FIELDS)
+    process.elsewhere.write_page(PUSH, 1, Page("<xml/>"), behind_link=True)
+    find = store.get
+    store.get, store.down = lambda key: None, True
+
+    def come_back():
+        process.clock.sleep(2)
+        store.get, store.down = find, False
+
+    if full:
+        process.arrivals._house.arrived_late(3.0, process.clock.now())
+    with process.clock.foreground():
+        process.clock.start(come_back, "store")
+        begun = process.clock.now()
+        outcome = process.tap(number, age=5)
+        took = process.clock.now() - begun
+    assert (outcome.how, outcome.number) == (("slow", 2) if full else ("fetched", 2))
+    assert took < 0.3 if full else 2 <= took < 2.5
+    assert process.arrivals.stats()["held"] == 0
+
+
+# -- runs ------------------------------------------------------------------------------------------------------------
+
+
+def sleeps(req, process):
+    process.clock.sleep(30)
+    return "好"
+
+
+async def sleeps_async(req, process):
+    await process.clock.sleep_async(30)
+    return "好"
+
+
+@pytest.mark.parametrize("handler", [sleeps, sleeps_async])
+def test_of_one_user_eight_messages_are_at_work_at_most(handler, caplog):
+    process = Process(handler)
+
+    def is_busy(**fields):
+        page = process.start(**fields).page(1)
+        return page is not None and read_xml(page.xml)["Content"] == BUSY
+
+    assert [is_busy(MsgId=str(n)) for n in range(MAX_OF_USER + 2)] == [False] * MAX_OF_USER + [True] * 2
+    assert not is_busy(MsgId="1000", number=2)  # what was claimed for a second run has been let in before
+    assert not is_busy(MsgId="1001", FromUserName="o2")
+    assert not is_busy(**EVENT)
+    assert process.runs.stats()["busy_users"] == 2
+    assert caplog.text.count(f"one user has {MAX_OF_USER} messages at work") == 1  # a minute
+    process.clock.sleep(31)
+    assert [is_busy(MsgId=str(2000 + n)) for n in range(MAX_OF_USER)] == [False] * MAX_OF_USER
+    process.clock.sleep(31)
+    assert process.runs.stats()["running"] == 0
+
+
+def test_a_full_queue_is_counted_and_its_user_told(caplog):
+    process = Process(sleeps, max_jobs=1, max_queued=1)
+    answers = [process.start(MsgId=str(n)) for n in range(3)]
+    assert [bool(answer.page(1)) for answer in answers] == [False, False, True]
+    assert read_xml(answers[-1].page(1).xml)["Content"] == BUSY
+    assert process.runs.stats() == {"running": 1, "queued": 1, "busy": 1, "busy_users": 0}
+    assert "1 times users have got the busy text" in caplog.text
+    assert len(process.runs.here) == 2
+    process.clock.sleep(61)
+    assert process.runs.here == {}
+
+
+def test_the_claims_of_runs_at_work_are_written_again_when_asked():
+    """The store has turned: from now on they are looked for elsewhere."""
+
+    def forget(req, process):
+        process.store.delete(*(key for key, _, _ in process.store.items()))
+        process.runs.claim_again()
+        return "好"
+
+    process = Process(forget)
+    process.push()
+    assert process.ledger.look(PUSH, 1).claim == Claim(1, process.runs.alive.process)
+
+
+def test_a_claim_outlives_the_longest_run():
+    process = Process(lambda req, process: process.clock.sleep(700) or "好")
+    process.start()
+    process.runs.claim(PUSH, 1)
+    process.clock.sleep(690)
+    assert process.ledger.look(PUSH, 1).claim == Claim(1, process.runs.alive.process)
+
+
+def test_a_page_that_was_cut_elsewhere_is_taken_over_before_the_answer_ends():
+    """The store may go down meanwhile, and hide it."""
+    theirs, seen = Page("<xml/>", 4, True), []
+
+    def stream(req, process):
+        yield "第一句。"
+        process.clock.sleep(9)
+        yield "第二句。"
+        process.clock.sleep(3)
+        process.elsewhere.write_page(PUSH, 1, theirs, behind_link=True)
+        process.clock.sleep(3)
+        seen.extend(process.runs.here[PUSH].page(number) for number in (1, 2))
+        yield "第三句。"
+
+    process = Process(stream)
+    assert process.push().how == "hang up"
+    process.clock.sleep(60)
+    assert seen == [theirs, None]
+    assert read_xml(process.ledger.page(PUSH, 2).xml)["Content"] == "第二句。第三句。"
+
+
+@pytest.mark.parametrize(("seconds", "waited", "warned"), [(10, 10, False), (100, 25, True)])
+def test_at_the_end_running_handlers_are_waited_for_within_the_grace(seconds, waited, warned, caplog):
+    process = Process(lambda req, process: process.clock.sleep(seconds) or "好", grace=25.0)
+    process.start()
+    begun = process.clock.now()
+    assert process.store.get(beat_key(process.runs.alive.process)) is not None
+    process.runs.close(begun)
+    assert process.clock.now() - begun == pytest.approx(waited, abs=1)
+    assert ("1 handlers did not end in time" in caplog.text) == warned
+    assert process.store.get(beat_key(process.runs.alive.process)) is None  # others may take over
+
+
+# -- through a task queue --------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_run_by_one_worker_and_its_answer_is_everybodys():
+    """JSON goes into the queue; a try waits until the worker has written."""
+    jobs = []
+    process = Process()
+    worker = Process(lambda req, process: f"{req.content}！", process.store)
+    process.runs.runner = jobs.append
+    assert process.runs.claim(PUSH, 1)
+    assert process.start() is None
+    (job,) = json.loads(json.dumps(jobs))
+    assert (job["key"], job["run"], job["fields"]) == (PUSH, 1, TEXT_FIELDS)
+    assert job["arrived"] == pytest.approx(process.clock.wall(), abs=2)
+    assert process.ledger.look(PUSH, 1).claim == Claim(1, process.runs.place_in_queue(PUSH, 1))
+    worker.runs.work(job)
+    worker.runs.work(job)
+    assert worker.ran == ["你好"]
+    assert process.ledger.look(PUSH, 1).claim == Claim(1, worker.runs.alive.process)
+    assert said(process.push()) == ("你好！",)
+
+
+def test_a_queued_job_counts_as_alive_for_ten_minutes():
+    process = Process()
+    process.runs.runner = lambda job: None
+    place = process.runs.place_in_queue(PUSH, 1)
+    process.start()
+    process.clock.sleep(QUEUE_SECONDS - 1)
+    assert not process.runs.alive.is_lost(place)
+    process.clock.sleep(2)
+    process.runs.alive.is_lost(place)
+    process.clock.sleep(2)
+    assert process.runs.alive.is_lost(place)
+
+
+def test_a_runner_that_raises_costs_its_user_the_error_text(caplog):
+    process = Process()
+    process.runs.runner = lambda job: 1 / 0
+    assert said(process.push()) == (ERROR,)
+    assert "the runner raised" in caplog.text
+
+
+def test_a_job_for_which_there_is_no_handler_is_said(caplog):
+    process = Process()
+    process.runs._handlers = Handlers()
+    process.runs.work({"key": PUSH, "run": 1, "fields": TEXT_FIELDS, "arrived": 0.0})
+    assert "a job came for which this worker has no handler" in caplog.text
+
+
+def test_a_link_of_another_push_leads_nowhere():
+    """A number may be given anew after a loss: the digits of the push tell."""
+    process = Process()
+    number = process.elsewhere.promise(PUSH, USER, TEXT_FIELDS)
+    assert process.arrivals._find(USER, Tap(number, 1, "000000")) is None
