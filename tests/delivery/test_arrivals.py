@@ -303,6 +303,21 @@ def test_of_one_user_eight_messages_are_at_work_at_most(handler, caplog):
     assert process.runs.stats()["running"] == 0
 
 
+@pytest.mark.parametrize("handler", [sleeps, sleeps_async])
+def test_where_no_thread_is_to_be_had_the_user_gets_the_error_text_each_time_anew(handler, caplog):
+    process = Process(handler)
+
+    def no_thread(*_):
+        raise RuntimeError("can't start new thread")
+
+    process.clock.start = process.runs._loop._get = no_thread
+    for n in range(MAX_OF_USER + 1):
+        page = process.start(MsgId=str(n)).page(1)
+        assert read_xml(page.xml)["Content"] == ERROR
+    assert process.runs.here == {}
+    assert "a handler could not be started" in caplog.text
+
+
 def test_a_full_queue_is_counted_and_its_user_told(caplog):
     process = Process(sleeps, max_jobs=1, max_queued=1)
     answers = [process.start(MsgId=str(n)) for n in range(3)]

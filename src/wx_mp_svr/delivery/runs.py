@@ -206,12 +206,16 @@ class Runs(ForkAware):
             _alone(self._run, answer, found)
             return True
         self._count(answer.req, 1)
-        if not pace.is_async:
-            started = self._pool.submit(partial(_alone, self._run_counted, answer, found))
-        elif started := self._coroutines < MAX_COROUTINES:
-            self._loop.submit(partial(self._run_async, answer, found))
-        if not started:
-            self._count(answer.req, -1)
+        started = False
+        try:
+            if not pace.is_async:
+                started = self._pool.submit(partial(_alone, self._run_counted, answer, found))
+            elif self._coroutines < MAX_COROUTINES:
+                self._loop.submit(partial(self._run_async, answer, found))
+                started = True
+        finally:
+            if not started:
+                self._count(answer.req, -1)
         return started
 
     def _count(self, req: ReqMsg, change: int) -> None:
