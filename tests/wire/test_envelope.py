@@ -91,6 +91,7 @@ GOOD = f"signature=s&timestamp={TIMESTAMP}&nonce=n"
         pytest.param(
             f"signature=s&timestamp={TIMESTAMP}&nonce={'~' * 128}", Params("s", TIMESTAMP, "~" * 128), id="nonce of 128"
         ),
+        pytest.param(f"{GOOD}&a=".ljust(4096, "b"), Params("s", TIMESTAMP, "n"), id="4096 bytes"),
     ],
 )
 def test_parameters_are_read(query, expected):
@@ -101,6 +102,7 @@ def test_parameters_are_read(query, expected):
 @pytest.mark.parametrize(
     "query",
     [
+        pytest.param(f"{GOOD}&a=".ljust(4097, "b"), id="4097 bytes"),
         pytest.param("", id="nothing"),
         pytest.param("openid=o_1", id="nothing of WeChat's"),
         pytest.param(f"signature=s&timestamp={TIMESTAMP}", id="no nonce"),

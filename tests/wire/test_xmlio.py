@@ -187,6 +187,7 @@ HOSTILE = {
     "truncated in CDATA": "<xml><A><![CDATA[1",
     "two roots": "<xml><A>1</A></xml><xml><A>2</A></xml>",
     "text behind": "<xml><A>1</A></xml>2",
+    "a wide blank behind": "<xml><A>1</A></xml>\u3000",
     "root without elements": "<xml></xml>",
     "root in short form": "<xml />",
     "root with text only": "<xml>1</xml>",
@@ -459,6 +460,13 @@ def test_two_torn_texts_are_mended_each():
     assert fields == {"Title": "a]]>b", "Description": "c]]><d", "Url": "u"}
 
 
+def test_a_title_with_a_description_in_it_is_a_title():
+    """It looks as if the description began there; what is left then is the title's last end."""
+    title = "a<Description><![CDATA[b]]></Title>c"
+    xml = f"<xml><Title><![CDATA[{title}]]></Title><Url>u</Url></xml>"
+    assert xmlio.load(xml.encode(), authentic=True) == {"Title": title, "Url": "u"}
+
+
 def test_a_description_with_a_titles_end_in_it_injects_nothing():
     """The title ends before the next known element; what stands in the description stays there, or all is refused."""
     description = "a]]></Title><Url><![CDATA[http://evil]]></Url><Description><![CDATA[b"
@@ -547,6 +555,7 @@ def test_illegal_characters_are_dropped_with_a_word_in_the_log(illegal, caplog):
 
 
 @given(st.text(alphabet=st.one_of(st.characters(codec=None), st.sampled_from("]>&<![CDATA\r\n\t \0")), max_size=80))
+@example("a\r\nb\rc")
 def test_any_text_comes_back_without_what_xml_does_not_allow(text):
     """Written with `dump`, read with `load`. XML parsers turn CR LF and CR into LF."""
     legal = "".join(
