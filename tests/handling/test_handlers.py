@@ -10,7 +10,7 @@ import pytest
 from wx_mp_svr import WxMpServer
 from wx_mp_svr.errors import ConfigError, ReplyError
 from wx_mp_svr.events import ClickEvent, ScanEvent, SubscribeEvent, UnsubscribeEvent, ViewEvent
-from wx_mp_svr.handling.handlers import NAMES, Handlers, as_reply
+from wx_mp_svr.handling.handlers import NAMES, Handlers, as_reply, kind_of
 from wx_mp_svr.handling.routes import title
 from wx_mp_svr.req_msg import EventReqMsg, ImageReqMsg, ReqMsg, TextReqMsg
 from wx_mp_svr.rsp_msg import (
@@ -275,6 +275,20 @@ def test_a_strangers_event_name_cannot_forge_a_log_line(event, caplog):
     assert "\x1b" not in caplog.text
     assert "\nWARNING forged" not in caplog.text
     assert len(caplog.messages[0]) < 500
+
+
+@pytest.mark.parametrize(
+    ("req", "kind"),
+    [
+        (TextReqMsg(msg_type="text"), "文本"),
+        (ReqMsg(msg_type="new kind\n" + "x" * 100), "new?kind?" + "x" * 31),
+        (ClickEvent(event="CLICK"), "事件 CLICK"),
+        (EventReqMsg(event="a b\x1b" + "x" * 100), "事件 a?b?" + "x" * 36),
+    ],
+)
+def test_a_kind_has_a_name_in_which_nothing_else_of_a_stranger_is(req, kind):
+    """It stands in a line of the log."""
+    assert kind_of(req) == kind
 
 
 def test_the_general_reply_is_silence():

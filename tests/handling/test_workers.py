@@ -1,5 +1,6 @@
 """Where handlers run: threads that cannot be had, tasks that break, and what is at work while the process ends."""
 
+import asyncio
 import gc
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import servers
 from waiting import until
 
 from wx_mp_svr import WxMpServer
-from wx_mp_svr.clock import REAL
+from wx_mp_svr.clock import REAL, FastClock
 from wx_mp_svr.handling.workers import Loop, Pool, in_thread
 from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.store.sqlite import SQLiteStore
@@ -178,20 +179,49 @@ def test_an_async_handler_may_end_while_its_process_does(hook, tmp_path):
 # -- one who blocks the loop -------------------------------------------------------------------------------------------
 
 
-def test_who_blocks_the_loop_is_named_with_file_and_line(caplog):
-    """All other handlers wait for it, without a word before; here until the word has been said."""
+@pytest.mark.parametrize("briefly", [False, True])
+def test_who_blocks_the_loop_is_named_with_file_and_line(briefly, caplog):
+    """All other handlers wait for it, without a word before; here at fifty times the speed."""
+    loop, looks = Loop(FastClock(50)), []
 
-    async def blocks(req):
+    async def blocks():
         helper()
-        return "fertig"
 
     def helper():
-        until(lambda: "卡住了事件循环" in caplog.text)
+        until(lambda: looks if briefly else lines())
 
-    wechat = WxMpServer(token=TOKEN, store="memory:", on_message=blocks).test_client()
-    assert wechat.send_text("x").content == "fertig"
-    (line,) = [record.getMessage() for record in caplog.records if "卡住了事件循环" in record.getMessage()]
+    def lines():
+        return [record.getMessage() for record in caplog.records if "卡住了事件循环" in record.getMessage()]
+
+    def look(where=loop._where):
+        looks.append(where())
+        return looks[-1]
+
+    loop._where = look
+    loop.submit(blocks)
+    until(lines)
+    loop.run(asyncio.sleep(0))  # it goes on
+    (line,) = lines()
     assert line.startswith(f"blocks ({__file__}:{blocks.__code__.co_firstlineno + 1}) has blocked the event loop for ")
+    until(lambda: not loop._watched)
+
+
+def test_one_watchdog_looks_after_all_coroutines_and_ends_with_them():
+    loop = Loop(FastClock(50))
+    earlier = set(threading.enumerate())
+
+    def watchdogs():
+        return [thread for thread in set(threading.enumerate()) - earlier if thread.name == "wx-mp-watchdog"]
+
+    for _ in range(2):
+        go_on = asyncio.Event()
+        for _ in range(3):
+            loop.submit(go_on.wait)
+        until(lambda: len(loop._coroutines) == 3)
+        assert len(watchdogs()) == 1
+        loop._get().call_soon_threadsafe(go_on.set)
+        until(lambda: not watchdogs())
+        assert not loop._watched
 
 
 @pytest.mark.parametrize("store", ["memory:", "sqlite:{}/a.db"])
