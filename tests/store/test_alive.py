@@ -143,6 +143,47 @@ def test_patience_with_a_process_goes_on_where_the_last_look_left_off(stage):
     assert not here.is_lost("gone")
 
 
+def test_of_many_processes_those_that_are_gone_are_told_at_once(stage, tmp_path):
+    """Who watches for several asks the store once for all."""
+    here, far, near = stage.process([1], locks=Locks(tmp_path / "alive")), stage.process([1]), by_file(stage, tmp_path)
+    for alive in (here, far, near):
+        alive.wake()
+    names = ["gone", here.process, "lost", near.process, far.process, "queue-1"]
+    here.vouch("queue-1", 60)
+    stage.store.set("other", 1, 60)
+
+    def lost():
+        return here.lost(names, stage.store.get_many(here.keys(names)))
+
+    assert lost() == set()
+    stage.clock.sleep(PATIENCE_SECONDS)
+    assert lost() == {"gone", "lost"}
+    near.stop()
+    stage.clock.sleep(PATIENCE_SECONDS)
+    assert lost() == {"gone", "lost"}
+    stage.clock.sleep(PATIENCE_SECONDS)
+    assert lost() == {"gone", "lost", near.process}
+
+
+def test_while_the_store_is_down_nobody_is_called_lost_and_patience_begins_anew(stage):
+    """What is missing may be where nobody can read."""
+    here = stage.process([])
+    stage.store.down = True
+    assert not here.is_lost("gone")
+    stage.clock.sleep(60)
+    assert not here.is_lost("gone")
+    stage.store.down = False
+    assert not here.is_lost("gone")
+    stage.clock.sleep(1.0)
+    stage.store.down = True
+    assert not here.is_lost("gone")
+    stage.store.down = False
+    stage.clock.sleep(1.0)
+    assert not here.is_lost("gone")
+    stage.clock.sleep(PATIENCE_SECONDS)
+    assert here.is_lost("gone")
+
+
 def test_a_queue_is_vouched_for_as_long_as_it_was_said(stage):
     here = stage.process([])
     here.vouch("queue-1", 600.0)

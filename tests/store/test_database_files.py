@@ -99,6 +99,16 @@ def test_a_folder_in_place_of_a_file(tmp_path):
     assert "没有权限写" in said(tmp_path / "file" / "bot.db")
 
 
+def test_the_error_names_its_setting_once_in_each_language(tmp_path):
+    """`check` shows it like any other setting that is wrong."""
+    with pytest.raises(ConfigError) as caught:
+        WxMpServer(token="StoreFiles1", store=f"sqlite:{tmp_path}")
+    ((name, english, chinese),) = caught.value.problems
+    assert name == "WX_MP_STORE"
+    assert english == f"SQLite: {tmp_path} is a folder; name a file in it"
+    assert chinese.startswith(f"{tmp_path} 是一个目录")
+
+
 def test_without_permission_the_start_says_so():
     """As another user than root, who may do anything."""
     program = (
@@ -215,3 +225,19 @@ def test_a_file_beside_the_database_may_go_while_it_is_looked_at(tmp_path, monke
 
     monkeypatch.setattr(os, "access", slow_access)
     assert SQLiteStore(tmp_path / "db").add("b", 1, 60)
+
+
+def test_processes_that_start_together_make_the_folder_once(tmp_path, monkeypatch):
+    """Another one has made it since we looked."""
+    folder, exists = tmp_path / "data", Path.exists
+    folder.mkdir()
+    looks = []
+
+    def exists_a_moment_later(path):
+        if path == folder and not looks:
+            return bool(looks.append(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", exists_a_moment_later)
+    assert SQLiteStore(folder / "db").add("a", 1, 60)
+    assert looks == [folder]

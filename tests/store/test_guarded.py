@@ -93,6 +93,25 @@ class TestGuardedStoreThatIsUp(StoreContract):
         return GuardedStore(OwnStore() if clock is None else OwnStore(clock))
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_guard_costs_no_question(verb):
+    """Neither of the store that is up, nor of the spare."""
+    asked = []
+
+    class Counted:
+        def __init__(self):
+            self._store = MemoryStore()
+
+        def __getattr__(self, name):
+            asked.append(name)
+            return getattr(self._store, name)
+
+    spare = Spare()
+    spare._store = Counted()
+    VERBS[verb](GuardedStore(Counted(), FastClock(jumps=True), spare))
+    assert asked == [verb]
+
+
 class DeadStore:
     """Raises, whatever it is asked."""
 
@@ -247,6 +266,46 @@ def test_of_an_add_whose_answer_was_lost_nobody_is_told_that_another_was_first(v
         machine.wait(5)
         assert machine.one.add("a", value, 600) is False
         assert machine.other.add("a", "P2", 600) is False
+
+    machine.play(scene)
+
+
+def test_a_claim_is_won_that_was_made_while_the_store_only_seemed_to_be_back():
+    """For another process it is; for this one it fails again."""
+    machine = Machine()
+
+    def scene():
+        machine.fault, machine.struck = "down", (1,)
+        machine.one.set("any", 1, 60)
+        ask = machine.spare.ask
+
+        def ask_and_be_back(question):
+            answer = ask(question)
+            machine.spare.down = False
+            return answer
+
+        machine.spare.ask = ask_and_be_back
+        assert machine.one.add("a", "P1", 60) is True
+        machine.spare.ask = ask
+        assert machine.other.add("a", "P2", 60) is False
+
+    machine.play(scene)
+
+
+def test_a_store_that_can_be_read_again_is_read_although_it_cannot_be_written():
+    """Its server is back, and its disk is full."""
+    machine = Machine()
+
+    def scene():
+        machine.inner.set("page", "of long ago", 600)
+        machine.fault = "down"
+        assert machine.one.get("page") is None
+        machine.fault = "full"
+        machine.wait(5)
+        assert machine.one.down
+        assert machine.one.get("page") == "of long ago"
+        assert machine.one.get_many(["page"]) == {"page": "of long ago"}
+        assert machine.one.add("page", "anew", 600) is False
 
     machine.play(scene)
 
@@ -441,6 +500,35 @@ def test_who_writes_while_it_comes_back_loses_nothing(seed):
         for process in (machine.one, machine.other):
             assert not process.down
             assert [process.get(f"set{n}{id(process)}") for n in range(24)] == list(range(24))
+        assert machine.spare.ask(lambda spare: spare.items()) == []
+
+    machine.play(scene)
+
+
+def test_a_store_that_fails_again_while_it_comes_back_is_down_as_before():
+    """What was written behind the last copy waits for the next time."""
+    machine = Machine()
+
+    def scene():
+        machine.fault = "down"
+        machine.one.add("claim", "P1", 600)
+        say_up = machine.spare.say_up
+
+        def say_up_too_early():
+            say_up()
+            machine.spare._store.set("late", 1, 600)
+            machine.fault, machine.spare.say_up = "full", say_up
+
+        machine.spare.say_up = say_up_too_early
+        machine.fault = ""
+        machine.wait(3)
+        assert machine.spare.down
+        assert machine.one.down
+        assert machine.inner.get("claim") == "P1"
+        machine.fault = ""
+        machine.wait(5)
+        assert not machine.one.down
+        assert machine.inner.get("late") == 1
         assert machine.spare.ask(lambda spare: spare.items()) == []
 
     machine.play(scene)

@@ -39,6 +39,17 @@ def other(path):
     return SQLiteStore(path)
 
 
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_of_many_that_are_added_at_once_the_last_decides(path, kind):
+    store = MemoryStore() if kind == "memory" else SQLiteStore(path)
+    assert store.add_all([("a", 1, 60), ("b", 2, 60)])
+    assert not store.add_all([("c", 3, 60), ("a", 9, 60)])
+    assert store.add_all([("a", 9, 60), ("d", 4, 60)])
+    assert not store.add_all([])
+    assert {key: value for key, value, _ in store.items()} == {"a": 1, "b": 2, "c": 3, "d": 4}
+    assert all(59 < left <= 60 for _, _, left in store.items())
+
+
 def test_here_it_is_seen_at_once_and_elsewhere_when_it_is_written(path, other):
     late = LateStore(SQLiteStore(path))
     late.add_late("page", ["<xml/>", 0, False], 60)

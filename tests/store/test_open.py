@@ -119,7 +119,12 @@ def test_no_password_gets_into_the_log_or_an_error(caplog, url):
 
 @pytest.mark.parametrize(
     ("url", "said"),
-    [("memory:", "memory:"), ("sqlite:a.db", "a.db"), ("redis://:pw@10.1.2.3:6379/4", "10.1.2.3:6379/4")],
+    [
+        ("memory:", "memory:"),
+        ("sqlite:a.db", " in a.db"),
+        ("sqlite:///X/a.db", " in /X/a.db"),
+        ("redis://:pw@10.1.2.3:6379/4", "10.1.2.3:6379/4"),
+    ],
 )
 def test_one_line_says_where_pushes_are_remembered(caplog, url, said):
     """The first thing to ask when a second worker does not know what the first one does."""
