@@ -133,8 +133,9 @@ def test_what_was_streamed_is_kept_whatever_comes_last(desk, streamed, last, rea
 
 def test_an_event_that_nobody_answers_is_acknowledged_whatever_the_handler_says(desk):
     answer = desk.answer(MsgType="event", Event="unsubscribe")
-    answer.piece("never seen")
+    answer.piece("never seen" * 1000)
     answer.flush()
+    assert pages_of(answer) == []
     assert answer.reply(TextRspMsg("never seen")) is None
     assert pages_of(answer) == [Page("")]
 
@@ -325,11 +326,13 @@ def test_a_late_answer_is_offered_unless_it_was_delivered(desk, delivered, offer
         assert desk.ledger.take_offer(user, 1) is (offered is not None)
 
 
-def test_a_reply_mentions_an_earlier_answer_with_a_link_to_it_once(desk):
+@pytest.mark.parametrize("seconds", [0, 2])
+def test_a_reply_mentions_an_earlier_answer_with_a_link_to_it_once(desk, seconds):
     earlier, user = desk.answer(), user_key(read_msg(TEXT_FIELDS))
     number = promise(desk, earlier)
     desk.elsewhere.offer(user, number)
     reading = [desk.answer(MsgId=str(n)) for n in (2, 3)]
+    desk.clock.sleep(seconds)
     for answer in reading:
         answer.reply(TextRspMsg("好"))
     ready_text, fetch_label = Settings.ready_text, Settings.fetch_label
@@ -337,6 +340,19 @@ def test_a_reply_mentions_an_earlier_answer_with_a_link_to_it_once(desk):
     assert [first[0], first[1].label, first[1].words] == [f"好\n\n{ready_text}", fetch_label, f"查看回复{number}"]
     assert Links("查看回复").read(tapped(first[1])).fits(earlier.push)
     assert second == ["好"]
+
+
+def test_neither_a_last_page_nor_what_is_behind_a_link_mentions_another_answer(desk):
+    """It is for the next reply: a tap is a question for one answer."""
+    user = user_key(read_msg(TEXT_FIELDS))
+    desk.elsewhere.offer(user, promise(desk, desk.answer()))
+    long, late = desk.answer(MsgId="2"), desk.answer(MsgId="3")
+    desk.clock.sleep(12)
+    promise(desk, late)
+    for answer, text in ((long, SENTENCE * 60), (late, "好")):
+        answer.reply(TextRspMsg(text))
+        assert Settings.ready_text not in pages_of(answer)[-1].xml
+    assert desk.ledger.offered(user) == 1
 
 
 def test_an_answer_that_leads_nowhere_any_more_is_not_mentioned(desk):

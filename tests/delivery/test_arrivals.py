@@ -150,6 +150,19 @@ def test_a_last_try_sends_what_another_process_has_shown(part, expected, how):
         assert process.ledger.page(PUSH, 1).chars == len("第一句。")
 
 
+@pytest.mark.parametrize(("event", "promised"), [("unsubscribe", False), ("new_one", True)])
+def test_an_event_whose_reply_nobody_can_be_sure_to_see_is_acknowledged_in_time(event, promised):
+    """Of one of unknown kind the answer may be wanted later."""
+    process, fields = Process(), {**EVENT, "Event": event}
+    push = push_key(read_msg(fields), b"")
+    process.store.set(beat_key("other"), 1, HOUR)
+    process.elsewhere.claim(push, 1, "other")
+    with process.clock.foreground():
+        outcome = process.arrivals.answer(read_msg(fields), b"", timestamp=int(process.clock.wall() - 10))
+    assert outcome == ("", "ack", 3)
+    assert (process.ledger.promised(push) is not None) == promised
+
+
 # -- a process that is gone ------------------------------------------------------------------------------------------
 
 

@@ -238,8 +238,11 @@ def test_an_offer_of_another_process_is_found_within_a_second(ledger, store, han
     assert ledger.offered(USER) is None
     another(store).offer(USER, 1)
     assert ledger.offered(USER) is None
+    assert ledger.needs_no_look
     hands.time = 1.0
+    assert not ledger.needs_no_look
     assert ledger.offered(USER) == 1
+    assert not ledger.needs_no_look  # which would be to mention it
 
 
 # -- the house -------------------------------------------------------------------------------------------------------

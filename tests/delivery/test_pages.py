@@ -43,7 +43,7 @@ def test_a_page_ends_at_the_most_natural_place_in_its_second_half(text, limit, f
     assert text[: cut(text, limit)] == first
 
 
-@pytest.mark.parametrize("whole", [FAMILY, "🇨🇳", "é", "👍🏽", "❤️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", LINK, "한", "\r\n"], ids=ascii)
+@pytest.mark.parametrize("whole", [FAMILY, "🇨🇳", "é", "का", "👍🏽", "❤️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", LINK, "한", "\r\n"], ids=ascii)
 def test_no_page_ends_inside_what_a_reader_sees_as_one(whole):
     """Whatever the limit, the sign or the link stands whole on one page."""
     for before, limit in itertools.product(range(32), (90, 91, 92)):  # the limit falls on each of its bytes
@@ -97,6 +97,7 @@ def test_a_text_is_split_as_pages_are_cut(text, max_bytes, pieces):
         ("第一句。第二句还没", "第一句。"),
         ("一个字", "一个"),  # the last sign may still grow
         ("看" + "👨", "看"),
+        ("看👨\u200d👩", "看"),  # and become a family
         ("", ""),
         ("字", ""),
         ("看这里 <a href='https://exam", "看这里 "),

@@ -660,6 +660,7 @@ def test_seconds_without_failures_are_forgotten():
     [
         ([0.1], [0.1, 3.9, 4.1, 8.9, 9.1, 14.9], [1, 1, 2, 2, 3, 4]),  # timestamps are whole seconds
         ([0.1], [31.0], [1]),  # too old for a retry
+        ([0.0], [29.5, 30.0], [7, 1]),
         ([-60.0, -59.5, -59.8], [-54.9], [2]),  # a clock that is one minute slow
         ([0.0] * 5 + [12.0] * 4, [12.0], [3]),  # it was set a moment ago
         ([0.0] * 5 + [12.0] * 5, [12.0, 16.5], [1, 2]),
@@ -683,6 +684,16 @@ def test_a_crowd_that_waits_for_its_threads_is_no_clock():
         known.learn(2.0, known.judge(2.0, n / 10).number, n / 10)
     assert [known.judge(age, 20.0).number for age in (0.1, 5.1, 10.1)] == [1, 2, 3]
     assert known.judge(7.0, 20.0) == (2, pytest.approx(1.9))
+
+
+def test_what_is_usual_counts_when_it_is_told_whether_first_tries_are_lost():
+    """Of a clock that is 61.5 s slow: what comes 5 s later than usual may be second tries, for half a minute."""
+    known = Ages()
+    for now in (0.0, 10.0, 20.0):
+        known.learn(-61.5, 1, now)
+    for n in range(50):  # in five seconds
+        known.learn(-56.5, known.judge(-56.5, 30.0 + n / 10).number, 30.0 + n / 10)
+    assert known.normal == -61.5
 
 
 def test_when_all_first_tries_are_lost_for_a_while_the_clock_is_still_believed():
