@@ -192,6 +192,8 @@ WRONG = [  # (routes, the last of which is wrong; what the message says)
     (["CLICK", "click"], "click has a route already"),
     (["CLICK k", "click k"], "click with the key 'k' has a route already"),
     (["CLICK", "CLICK k"], "CLICK with the key 'k' has a route already"),
+    (["subscribe 5"], "subscribe never has the key '5': a scene comes as qrscene_5 from a new follower"),
+    (["SCAN qrscene_5"], """others; write @server.scan("5")"""),
 ]
 
 
@@ -203,7 +205,7 @@ def write(hooks, rule):
         return hooks.text(*rest)(hear)
     if name == "all":
         return hooks.text(hear)
-    if name.lower() == "click":
+    if name in ("CLICK", "click", "SCAN", "subscribe"):
         return hooks.event(name, key=rest[0] if rest else None)(hear)
     return getattr(hooks, name)(hear)
 
@@ -249,6 +251,28 @@ def test_a_handler_with_other_arguments_is_refused(rule, handler, called):
     assert "处理函数的参数不对" in str(error.value)
     if hasattr(handler, "__code__"):
         assert line_of(handler) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("write", "called", "cure"),
+    [
+        (lambda hooks: hooks.image, "(req)", "def hear_nothing(req)"),
+        (lambda hooks: hooks.text, "(req)", "def hear_nothing(req)"),
+        (lambda hooks: hooks.text("帮助"), "(req)", "def hear_nothing(req)"),
+        (lambda hooks: hooks.text(WEATHER), "(req, city=...)", "def hear_nothing(req, city)"),
+        (lambda hooks: hooks.event("CLICK"), "(event)", "def hear_nothing(event)"),
+        (lambda hooks: hooks.on_error, "(exc, req)", "def hear_nothing(exc, req)"),
+        (lambda hooks: hooks.text(re.compile("(.)(.)")), "(req)", "把 (.+) 写成 (?P<city>.+)"),
+    ],
+)
+def test_how_a_handler_is_called_and_what_to_write_stands_in_its_error(write, called, cure):
+    def hear_nothing():
+        return None
+
+    with pytest.raises(ConfigError) as error:
+        write(Hooks())(hear_nothing)
+    assert f"but will be called with {called}: " in str(error.value)
+    assert cure in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -531,6 +531,17 @@ def test_turns_come_in_the_order_of_coming_and_only_the_first_asks_the_store():
     assert asked == {order[0][1]}
 
 
+def test_what_cannot_be_read_is_not_left_locked():
+    """Somebody else has written there."""
+    store = MemoryStore()
+    session = user(process(store))
+    store.set(session_key(session._user), "no json", 60)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="Expecting value"):
+            session["n"] = 1
+        assert store.get(lock_of(session)) is None
+
+
 def test_who_waits_too_long_in_line_is_busy_and_the_line_goes_on_without_them():
     store = MemoryStore()
     sessions = process(store)

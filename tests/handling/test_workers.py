@@ -87,6 +87,7 @@ def test_who_asks_in_the_loop_is_inside_it():
         return loop.inside(), await loop.aside(loop.inside)
 
     assert (loop.run(ask()), loop.inside()) == ((True, False), False)
+    assert loop._thread.daemon  # no process waits for it
 
 
 def test_what_is_done_aside_may_raise():
