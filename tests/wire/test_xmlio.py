@@ -327,6 +327,13 @@ def test_no_trick_hides_depth_from_the_limits(wrapping):
         xmlio.load(hidden_in(wrapping).encode())
 
 
+@pytest.mark.parametrize("closed", ["<b></b>", "<b/>", "<b><c></c></b>"])
+def test_what_is_closed_on_each_level_does_not_hide_how_deep_the_levels_are(closed):
+    assert xmlio.load(f"<xml>{f'<a>{closed}' * 10}{'</a>' * 10}</xml>".encode())
+    with pytest.raises(BadXml, match="too deep"):
+        xmlio.load(f"<xml>{f'<a>{closed}' * 17}{'</a>' * 17}</xml>".encode())
+
+
 KB64 = 64 * 1024
 SLOW = {
     "depth 50,000": "<xml>" + "<a>" * 50_000,
