@@ -81,6 +81,22 @@ def test_after_a_minute_without_work_it_parks_and_wakes_with_a_beat(stage):
     assert beats(stage, alive)
 
 
+def test_work_that_comes_while_it_is_about_to_park_keeps_it_beating(stage):
+    """Who brings it sees that there are beats, and wakes nobody."""
+    came = []
+
+    def busy():
+        if stage.clock.now() > IDLE_SECONDS:
+            came.append(1)
+        return len(came) > 1  # between the two looks of one beat
+
+    alive = Alive(stage.store, stage.clock, busy)
+    stage._processes.append(alive)
+    alive.wake()
+    stage.clock.sleep(IDLE_SECONDS + 10 * BEAT_SECONDS)
+    assert beats(stage, alive)
+
+
 def test_stopping_takes_the_beat_away_and_none_brings_it_back(stage):
     alive = stage.process([1])
     alive.wake()
@@ -148,6 +164,8 @@ def test_of_many_processes_those_that_are_gone_are_told_at_once(stage, tmp_path)
     here, far, near = stage.process([1], locks=Locks(tmp_path / "alive")), stage.process([1]), by_file(stage, tmp_path)
     for alive in (here, far, near):
         alive.wake()
+    os.close(Locks(tmp_path / "alive").take("killed"))
+    assert here.lost(["killed", "gone"], {}) == {"killed"}  # its file tells
     names = ["gone", here.process, "lost", near.process, far.process, "queue-1"]
     here.vouch("queue-1", 60)
     stage.store.set("other", 1, 60)

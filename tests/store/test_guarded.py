@@ -185,6 +185,24 @@ def test_no_caller_ever_sees_that_a_store_fails(verb, fault):
     machine.play(scene)
 
 
+@pytest.mark.parametrize(
+    ("verb", "timeouts"), [("get", 1), ("get_many", 1), ("set", 1), ("add", 2), ("incr", 1), ("delete", 1)]
+)
+def test_who_finds_out_waits_for_one_answer(verb, timeouts, caplog):
+    """And for a claim for another: perhaps only its answer was lost. One line says what was wrong."""
+    machine = Machine()
+
+    def scene():
+        machine.fault = "down"
+        VERBS[verb](machine.one)
+        assert machine.stage.time == pytest.approx(0.3 * timeouts, abs=0.01)
+        assert machine.one.down
+
+    machine.play(scene)
+    (said,) = lines(caplog, logging.ERROR)
+    assert said.startswith("the store is down, and a local file takes its place: down / ")
+
+
 def test_whatever_a_store_of_the_users_own_raises_is_an_outage(caplog):
     """Else its first failure would leave a run that nobody ends."""
 
@@ -265,6 +283,57 @@ def test_of_an_add_whose_answer_was_lost_nobody_is_told_that_another_was_first(v
         machine.fault = ""
         machine.wait(5)
         assert machine.one.add("a", value, 600) is False
+        assert machine.other.add("a", "P2", 600) is False
+
+    machine.play(scene)
+
+
+class LosingStore(MemoryStore):
+    """Adds, and loses the answer when it is told to."""
+
+    loses = False
+
+    def add(self, key, value, ttl):
+        won = super().add(key, value, ttl)
+        if self.loses:
+            raise StoreError("the answer was lost")
+        return won
+
+
+@pytest.mark.parametrize(
+    ("before", "won"),
+    [
+        (lambda store, inner: None, True),
+        (lambda store, inner: inner.add("a", "P2", 60), False),
+        (lambda store, inner: store.add("a", "P1", 60), False),  # by this process, for a copy that came before
+    ],
+)
+def test_of_an_add_whose_answer_was_lost_the_store_itself_tells(before, won, caplog):
+    inner = LosingStore()
+    store = GuardedStore(inner, FastClock(jumps=True))
+    before(store, inner)
+    inner.loses = True
+    assert store.add("a", "P1", 60) is won
+    assert not store.down
+    assert caplog.text == ""
+    inner.loses = False
+    assert store.add("a", "P1", 60) is False
+
+
+def test_a_claim_of_one_outage_counts_in_the_next():
+    """Which comes so soon that WeChat still asks for the push."""
+    machine = Machine()
+
+    def scene():
+        machine.fault = "down"
+        assert machine.one.add("a", "P1", 600)
+        machine.fault = ""
+        machine.wait(3)
+        assert not machine.one.down
+        machine.fault = "down"
+        machine.one.set("any", 1, 60)
+        machine.wait(0.3)
+        assert machine.one.get("a") == "P1"
         assert machine.other.add("a", "P2", 600) is False
 
     machine.play(scene)

@@ -1,12 +1,13 @@
 """Where the processes of a machine meet: beside the database, or in a folder that nobody else can have prepared."""
 
+import fcntl
 import os
 import stat
 import tempfile
 
 import pytest
 
-from wx_mp_svr.store.locks import Locks
+from wx_mp_svr.store.locks import Locks, locked
 from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.store.place import local_folder, place_of, spare_of
 from wx_mp_svr.store.redis import RedisStore
@@ -130,6 +131,16 @@ def test_a_lock_that_nobody_holds_is_removed(tmp_path):
     os.close(locks.take("gone"))
     assert locks.is_held("gone") is False
     assert locks.is_held("gone") is None
+
+
+def test_who_locks_a_folder_keeps_the_others_out(tmp_path):
+    file = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with locked(tmp_path), pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(file)
 
 
 def test_what_cannot_be_told_is_held(tmp_path):

@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
+from types import SimpleNamespace
 
 import pytest
 from store_contract import EVERY_VERB, VERBS, FakeClock, SharedStoreContract, crew_of, every_verb
@@ -181,6 +182,55 @@ def test_a_large_table_is_swept_slice_by_slice(tmp_path):
         store.set(f"{n:05}new", n, 600)
     kept = [value for _, value, _ in rows(tmp_path / "db")]
     assert len(kept) == 9000 // 3 + 4500
+
+
+def test_a_sweep_looks_at_two_thousand_items(tmp_path):
+    """However many there are: nobody waits for long."""
+    store = SQLiteStore(tmp_path / "db")
+    store.set("z", 1, 60)
+    with closing(sqlite3.connect(tmp_path / "db")) as database:
+        old = [(f"{n:04}", "1", 0.0) for n in range(4500)]
+        database.executemany("INSERT INTO item (key, value, ends) VALUES (?, ?, ?)", old)
+        database.commit()
+    left = []
+    for _ in range(4):
+        store._writer.ask(store._sweep)
+        left.append(len(rows(tmp_path / "db")))
+    assert left == [2501, 501, 1, 1]
+
+
+class Locked:
+    """A connection to a new file that other processes are opening, too."""
+
+    def __init__(self, times, words="database is locked"):
+        self.times = times
+        self.words = words
+        self.done = []
+
+    def execute(self, statement):
+        if self.times > 0:
+            self.times -= 1
+            raise sqlite3.OperationalError(self.words)
+        self.done.append(statement.split()[0])
+
+
+@pytest.mark.parametrize(
+    ("connection", "took", "words"),
+    [
+        (Locked(3), 0.03, None),
+        (Locked(10**9), 0.51, "database is locked"),
+        (Locked(1, "disk I/O error"), 0.0, "disk I/O error"),
+    ],
+)
+def test_of_processes_that_open_a_new_file_together_each_waits_for_the_others(connection, took, words, monkeypatch):
+    """SQLite itself does not wait here; for half a second we do."""
+    hands = FakeClock()
+    begun = hands()
+    monkeypatch.setattr(module_under_test, "time", SimpleNamespace(monotonic=hands, sleep=hands.advance))
+    with nullcontext() if words is None else pytest.raises(sqlite3.OperationalError, match=words):
+        module_under_test._set_up(connection)
+    assert connection.done == (["PRAGMA", "PRAGMA", "CREATE"] if words is None else [])
+    assert hands() - begun == pytest.approx(took, abs=0.015)
 
 
 def test_a_large_table_keeps_its_bound(tmp_path):
