@@ -43,7 +43,9 @@ def test_a_page_ends_at_the_most_natural_place_in_its_second_half(text, limit, f
     assert text[: cut(text, limit)] == first
 
 
-@pytest.mark.parametrize("whole", [FAMILY, "🇨🇳", "é", "का", "👍🏽", "❤️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", LINK, "한", "\r\n"], ids=ascii)
+@pytest.mark.parametrize(
+    "whole", [FAMILY, "🇨🇳", "é", "का", "👍🏽", "❤️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", LINK, "🇳🇿", "한", "\r\n"], ids=ascii
+)
 def test_no_page_ends_inside_what_a_reader_sees_as_one(whole):
     """Whatever the limit, the sign or the link stands whole on one page."""
     for before, limit in itertools.product(range(32), (90, 91, 92)):  # the limit falls on each of its bytes
