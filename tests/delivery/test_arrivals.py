@@ -1,10 +1,12 @@
 """One process of two: its tries, taps and runs, and what another process has left in the store that both share."""
 
 import json
+import threading
 from contextlib import nullcontext
 from inspect import iscoroutinefunction
 
 import pytest
+from waiting import until
 from wechat import TEXT_FIELDS
 
 from wx_mp_svr.clock import FastClock
@@ -132,6 +134,22 @@ def test_an_answer_that_was_begun_here_is_sent_even_if_the_store_forgets_it_at_o
     process = Process(lambda req, process: process.clock.sleep(2) or "好", store)
     assert said(process.push()) == ("好",)
     assert process.ran == ["你好"]
+
+
+def test_an_answer_that_comes_as_a_try_begins_to_wait_is_not_waited_for():
+    go_on = threading.Event()
+    process = Process(lambda req, process: go_on.wait(20) and "好")
+    enter = process.arrivals._house.enter
+
+    def enter_as_it_comes(now):
+        go_on.set()
+        until(lambda: not process.runs.here)
+        return enter(now)
+
+    process.arrivals._house.enter = enter_as_it_comes
+    begun = process.clock.now()
+    assert said(process.push()) == ("好",)
+    assert process.clock.now() - begun < 0.9  # it would look again after one second
 
 
 @pytest.mark.parametrize(
@@ -371,6 +389,18 @@ def test_the_claims_of_runs_at_work_are_written_again_when_asked():
     process = Process(forget)
     process.push()
     assert process.ledger.look(PUSH, 1).claim == Claim(1, process.runs.alive.process)
+
+
+def test_who_is_no_handler_finds_the_same_session():
+    def count(req, process):
+        req.session["n"] += 1
+
+    process = Process(count)
+    with process.runs.session_of("gh_1", "o1") as session:
+        session["n"] = 1
+    process.push()
+    with process.runs.session_of("gh_1", "o1") as session:
+        assert session["n"] == 2
 
 
 def test_a_claim_outlives_the_longest_run():

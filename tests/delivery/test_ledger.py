@@ -2,8 +2,10 @@
 
 import pytest
 
-from wx_mp_svr.clock import REAL
+from wx_mp_svr.clock import REAL, FastClock
 from wx_mp_svr.delivery.ledger import Claim, Ledger, Page, Standing, page_key
+from wx_mp_svr.store.guarded import GuardedStore
+from wx_mp_svr.store.late import LateStore
 from wx_mp_svr.store.memory import MemoryStore
 
 PUSH, USER, HOUR = "p:1:abc", "u:def", 3600.0
@@ -152,6 +154,26 @@ def test_a_page_is_kept_as_long_as_somebody_may_ask_for_it(ledger, hands, number
     assert ledger.page(PUSH, number) == page
     hands.time = kept + 1
     assert ledger.page(PUSH, number) is None
+
+
+def test_a_page_that_is_put_off_is_seen_here_at_once_and_elsewhere_when_it_is_written(store, hands):
+    late = GuardedStore(LateStore(store), FastClock(0.001))  # which by itself would write it a moment later
+    ledger = Ledger(late, hands, keep_seconds=600, keep_answers=24 * HOUR)
+    assert ledger.put_off(PUSH, PAGE)
+    assert (ledger.page(PUSH, 1), another(store).page(PUSH, 1)) == (PAGE, None)
+    ledger.write_late()
+    assert another(store).page(PUSH, 1) == PAGE
+    hands.time = 601
+    assert ledger.page(PUSH, 1) is None
+
+
+def test_a_store_that_can_put_nothing_off_writes_at_once(hands):
+    class SixVerbs:
+        pass
+
+    ledger = Ledger(SixVerbs(), hands, keep_seconds=600, keep_answers=24 * HOUR)
+    assert not ledger.put_off(PUSH, PAGE)
+    ledger.write_late()
 
 
 def test_one_page_of_each_of_several_pushes_is_found_at_once(ledger):

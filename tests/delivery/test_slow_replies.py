@@ -660,7 +660,8 @@ def test_seconds_without_failures_are_forgotten():
     [
         ([0.1], [0.1, 3.9, 4.1, 8.9, 9.1, 14.9], [1, 1, 2, 2, 3, 4]),  # timestamps are whole seconds
         ([0.1], [31.0], [1]),  # too old for a retry
-        ([0.0], [29.5, 30.0], [7, 1]),
+        ([0.0], [29.5, 30.0, -1.0], [7, 1, 1]),
+        ([12.0, 14.0, 14.0, 14.0], [14.0], [4]),  # a clock that is set back, or retries whose first tries were lost
         ([-60.0, -59.5, -59.8], [-54.9], [2]),  # a clock that is one minute slow
         ([0.0] * 5 + [12.0] * 4, [12.0], [3]),  # it was set a moment ago
         ([0.0] * 5 + [12.0] * 5, [12.0, 16.5], [1, 2]),
