@@ -136,20 +136,27 @@ def test_an_answer_that_was_begun_here_is_sent_even_if_the_store_forgets_it_at_o
     assert process.ran == ["你好"]
 
 
-def test_an_answer_that_comes_as_a_try_begins_to_wait_is_not_waited_for():
-    go_on = threading.Event()
-    process = Process(lambda req, process: go_on.wait(20) and "好")
+def test_a_page_that_comes_as_a_try_begins_to_wait_is_not_waited_for():
+    go_on, end = threading.Event(), threading.Event()
+
+    def stream(req, process):
+        go_on.wait(20)
+        yield "字" * 1000
+        end.wait(20)
+
+    process = Process(stream)
     enter = process.arrivals._house.enter
 
     def enter_as_it_comes(now):
         go_on.set()
-        until(lambda: not process.runs.here)
+        until(lambda: process.runs.here[PUSH].page(1))
         return enter(now)
 
     process.arrivals._house.enter = enter_as_it_comes
     begun = process.clock.now()
-    assert said(process.push()) == ("好",)
+    assert process.push().how == "reply"
     assert process.clock.now() - begun < 0.9  # it would look again after one second
+    end.set()
 
 
 @pytest.mark.parametrize(

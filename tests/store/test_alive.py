@@ -176,6 +176,8 @@ def test_of_many_processes_those_that_are_gone_are_told_at_once(stage, tmp_path)
     assert lost() == set()
     stage.clock.sleep(PATIENCE_SECONDS)
     assert lost() == {"gone", "lost"}
+    os.close(Locks(tmp_path / "alive").take("killed"))
+    assert here.lost(["killed", "gone"], {}) == {"killed", "gone"}
     near.stop()
     stage.clock.sleep(PATIENCE_SECONDS)
     assert lost() == {"gone", "lost"}
