@@ -86,12 +86,12 @@ def test_a_process_that_begins_tells_the_others_and_begins_with_their_usual_age(
         timestamp = int(hands.wall() - 60)
         old.first("p:1", old.judge(timestamp), timestamp)
         hands.time += 11.0
-    assert ledger.around() == (None, 60.0)
+    assert ledger.told() == (None, 60.0)
     new, _ = process(store, hands)
     began = hands.wall()
     hands.time += 200.0
     assert [come(new, hands, age) for age in (60.0, 65.5)] == [1, 2]
-    assert ledger.around()[0] == began
+    assert ledger.told()[0] == began
 
 
 def test_what_others_know_is_asked_for_once_a_second_and_what_is_usual_told_every_ten(hands):
@@ -127,7 +127,7 @@ def test_a_process_that_is_gone_makes_every_try_that_began_before_the_last_every
     hands.time = 10.0
     assert come(which, hands, 1) == 1
     which.process_gone()
-    assert ledger.around() == (hands.wall(), None)
+    assert ledger.told() == (hands.wall(), None)
     assert come(which, hands, 1) == 3
     hands.time = 12.0
     assert come(which, hands, 1) == 1

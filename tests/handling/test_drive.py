@@ -515,7 +515,7 @@ class Hands:
 def run(pace, seconds, others=0):
     begun = pace.begin()
     pace._clock.time += seconds
-    pace.end(begun, others=others)
+    pace.end(begun, others=lambda: others)
 
 
 @pytest.mark.parametrize(
@@ -546,10 +546,10 @@ def test_a_quick_handler_of_which_a_run_begins_to_hang_is_not_quick_meanwhile():
     second = pace.begin()
     hands.time += 0.03
     assert pace.is_quick()
-    pace.end(second, others=0)
+    pace.end(second, others=lambda: 0)
     hands.time += 0.01
     assert not pace.is_quick()  # the first one is still at work
-    pace.end(first, others=100)
+    pace.end(first, others=lambda: 100)
     assert pace.is_quick()
 
 

@@ -353,13 +353,13 @@ def test_a_claim_is_won_that_was_made_while_the_store_only_seemed_to_be_back():
         ask = machine.spare.ask
 
         def ask_and_be_back(question):
+            machine.spare.ask = ask
             answer = ask(question)
             machine.spare.down = False
             return answer
 
         machine.spare.ask = ask_and_be_back
         assert machine.one.add("a", "P1", 60) is True
-        machine.spare.ask = ask
         assert machine.other.add("a", "P2", 60) is False
 
     machine.play(scene)
