@@ -48,6 +48,11 @@ async def tell(req, pieces, pause):
         await asyncio.sleep(float(pause))
         yield {SENTENCE!r}.format(n)
 
+@server.text(re.compile("ping"))
+def ping(req):
+    note(req)
+    return "答：" + req.content
+
 @server.on_message
 def answer(req):
     kind, *rest = req.content.split()

@@ -82,7 +82,7 @@ def talk(wechat: FakeWeChat, words: str, openid: str, seen: Seen, until: float, 
         return
     pages = []
     result: Result = wechat.send_text(words, openid=openid)
-    if re.match("slow [01] ", words):
+    if re.match("(slow [01]|ping) ", words):
         seen.quick.append(result.elapsed)
     while True:
         if result.type == "fault":
