@@ -1,5 +1,6 @@
 """The memory store keeps the contract, and never grows over its bound."""
 
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 from store_contract import FakeClock, StoreContract
@@ -20,7 +21,7 @@ def test_over_the_bound_the_oldest_goes_first():
     for n in range(25):
         assert store.add(str(n), n, 600)
         assert len(store) <= 10
-    assert store.get_many([str(n) for n in range(25)]) == {str(n): n for n in range(15, 25)}
+    assert store.get_many([str(n) for n in range(25)]) == {str(n): n for n in range(16, 25)}  # a tenth makes room
 
 
 def test_the_default_bound_holds_ten_thousand_pushes():
@@ -107,3 +108,32 @@ def test_what_is_written_again_and_again_stays_one_item():
     store.delete("session", "beat")
     now[0] += 200_000
     assert len(store) == 0
+
+
+def test_what_was_written_over_is_not_kept_in_memory():
+    """A session that grew large, seven days before its first state would have ended."""
+
+    class Large(list):
+        pass
+
+    store = MemoryStore()
+    states = []
+    for _ in range(3):
+        state = Large([0] * 1000)
+        states.append(weakref.ref(state))
+        store.set("session", state, 604_800)
+        store.set("deleted", state, 604_800)
+        del state
+    store.delete("deleted")
+    assert [state() is None for state in states] == [True, True, False]
+
+
+def test_a_store_full_of_what_lives_longer_keeps_the_claims_of_pushes():
+    """Each would end soonest, and the push would run again with every copy."""
+    store = MemoryStore(100)
+    for n in range(100):
+        store.set(f"session {n}", n, 604_800)
+    for n in range(1000):
+        assert store.add(f"claim {n}", n, 600)
+        assert [store.get(f"claim {m}") for m in range(max(0, n - 9), n + 1)] == list(range(max(0, n - 9), n + 1))
+        assert len(store) <= 100

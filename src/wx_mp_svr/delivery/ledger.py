@@ -93,7 +93,6 @@ class Ledger:
 
     def __init__(self, store: Store, clock: Clock, *, keep_seconds: float, keep_answers: float) -> None:
         self._store = store
-        self._add_late = getattr(store, "add_late", None)  # stores in memory and guarded ones have it
         self._clock = clock
         self._keep_seconds = keep_seconds
         self._keep_answers = keep_answers
@@ -213,7 +212,7 @@ class Ledger:
         Returns:
             False where nothing can be put off, and `write_page` has to write it.
         """
-        add_late = self._add_late
+        add_late = getattr(self._store, "add_late", None)  # stores in memory and guarded ones have it
         return add_late is not None and bool(add_late(page_key(push, 1), tuple(page), self._keep_seconds))
 
     def write_late(self) -> None:

@@ -4,15 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
-from itertools import count
 from typing import Any
 
 from ..forking import ForkAware
 
 AT_ONCE = 20  # so many that have ended go with one write
-
-Item = tuple[float, int, str, Any]
-"""When it ends, a number that no other has, the key, the value."""
 
 
 class MemoryStore(ForkAware):
@@ -28,9 +24,9 @@ class MemoryStore(ForkAware):
         self._max_keys = max_keys
         self._clock = clock
         self.watch_forks()
-        self._items: dict[str, Item] = {}
-        self._ends: list[Item] = []  # a heap: what ends soonest stands first
-        self._count = count()
+        self._items: dict[str, tuple[float, int, Any]] = {}  # when it ends, which write it was, the value
+        self._ends: list[tuple[float, int, str]] = []  # a heap: what ends soonest stands first
+        self._written = 0
 
     def begin(self) -> None:
         """Set up what does not survive a fork."""
@@ -38,13 +34,13 @@ class MemoryStore(ForkAware):
 
     def __len__(self) -> int:
         with self._lock:
-            self._drop(self._clock(), len(self._ends))
+            self._drop_ended(self._clock(), len(self._ends))
             return len(self._items)
 
     def get(self, key: str) -> Any:
         """Return the value, None when there is none or its time is over."""
         item = self._items.get(key)
-        return item[3] if item is not None and item[0] > self._clock() else None
+        return item[2] if item is not None and item[0] > self._clock() else None
 
     def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return the values that there are."""
@@ -72,7 +68,7 @@ class MemoryStore(ForkAware):
         with self._lock:
             now = self._clock()
             item = self._items.get(key)
-            value, end = (item[3], item[0]) if item is not None and item[0] > now else (0, now + ttl)
+            value, end = (item[2], item[0]) if item is not None and item[0] > now else (0, now + ttl)
             self._put(key, value + 1, end, now)
             return int(value) + 1
 
@@ -94,21 +90,43 @@ class MemoryStore(ForkAware):
         """Return all that there is: key, value, and the seconds that it has left."""
         with self._lock:
             now = self._clock()
-            return [(key, value, end - now) for end, _, key, value in self._items.values() if end > now]
+            return [(key, value, end - now) for key, (end, _, value) in self._items.items() if end > now]
 
     def _put(self, key: str, value: Any, end: float, now: float) -> None:
-        self._items[key] = item = (end, next(self._count), key, value)
-        heappush(self._ends, item)
-        if self._ends[0][0] <= now or len(self._items) > self._max_keys or len(self._ends) > 2 * self._max_keys:
-            self._drop(now, AT_ONCE)
-
-    def _drop(self, now: float, at_most: int) -> None:
-        """Drop what has ended, and over the bound what ends soonest: a few at each write, so that nobody waits."""
+        self._written += 1
+        self._items[key] = (end, self._written, value)
+        heappush(self._ends, (end, self._written, key))
+        if self._ends[0][0] <= now:
+            self._drop_ended(now, AT_ONCE)
+        if len(self._items) > self._max_keys:
+            self._make_room()
         if len(self._ends) > 2 * self._max_keys:  # what was written again or deleted still stands there
-            self._ends = list(self._items.values())
+            self._ends = [(end, number, key) for key, (end, number, _) in self._items.items()]
             heapify(self._ends)
-        while at_most and self._ends and (self._ends[0][0] <= now or len(self._items) > self._max_keys):
-            item = heappop(self._ends)
+
+    def _drop_ended(self, now: float, at_most: int) -> None:
+        """Drop what has ended, a few with each write, so that nobody waits."""
+        while at_most and self._ends and self._ends[0][0] <= now:
+            self._forget(heappop(self._ends))
             at_most -= 1
-            if self._items.get(item[2]) is item:
-                del self._items[item[2]]
+
+    def _make_room(self) -> None:
+        """Drop what ends soonest, a tenth at once.
+
+        What was written last stays: it may be the claim of a push among sessions and answers that all live longer.
+        """
+        last = self._written - self._max_keys // 10
+        kept = []
+        while len(self._items) > self._max_keys * 9 // 10 and self._ends:
+            entry = heappop(self._ends)
+            if entry[1] > last:
+                kept.append(entry)
+            else:
+                self._forget(entry)
+        for entry in kept:
+            heappush(self._ends, entry)
+
+    def _forget(self, entry: tuple[float, int, str]) -> None:
+        _, number, key = entry
+        if key in self._items and self._items[key][1] == number:  # else it was written again, or deleted
+            del self._items[key]
