@@ -1,7 +1,7 @@
 """The days: what the bot is, who writes to it, and what happens meanwhile."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import strikes
 from strikes import Strike, configured, cut, reloads
@@ -66,6 +66,8 @@ _CLIENTS = configured(
 )
 _READONLY = configured(["REPLICAOF 127.0.0.1 1"], ["REPLICAOF NO ONE"])
 _FIRST_LOST = Faults(drop=frozenset({1}))
+_STREAMS = Day("40 streams of 30 pages", kinds=LONG, pushes=40, span=6.0)
+_SESSIONS = Day("200 users count to 20", kinds=COUNTING, pushes=200, span=6.0, seconds=5.0, server="three")
 
 STORES = {
     "redis-stop": Day("Redis stopped for 10 s", "redis", strikes.stopped),
@@ -81,30 +83,16 @@ STORES = {
     "sqlite-deleted": Day("SQLite: deleted", strike=strikes.deleted, forgets=True),
     "redis-cut-off": Day("second machine cut off from Redis", "redis", cut("to", "back"), machines=2),
     "redis-answers-cut-off": Day("second machine: answers cut off", "redis", cut("back"), machines=2),
-    "redis-hiccup": Day(
-        "40 streams of 30 pages, Redis stopped 0.5 s", "redis", strikes.stopped, LONG, pushes=40, span=6.0, seconds=0.5
+    "redis-hiccup": replace(
+        _STREAMS, about=f"{_STREAMS.about}, Redis stopped 0.5 s", store="redis", strike=strikes.stopped, seconds=0.5
     ),
-    "sqlite-hiccup": Day(
-        "40 streams of 30 pages, SQLite locked 0.8 s",
-        strike=strikes.locked,
-        kinds=LONG,
-        pushes=40,
-        span=6.0,
-        seconds=0.8,
+    "sqlite-hiccup": replace(
+        _STREAMS, about=f"{_STREAMS.about}, SQLite locked 0.8 s", strike=strikes.locked, seconds=0.8
     ),
-    "redis-sessions": Day(
-        *("200 users count to 20, Redis stopped 5 s", "redis", strikes.stopped, COUNTING),
-        **{"pushes": 200, "span": 6.0, "seconds": 5.0, "server": "three"},
+    "redis-sessions": replace(
+        _SESSIONS, about=f"{_SESSIONS.about}, Redis stopped 5 s", store="redis", strike=strikes.stopped
     ),
-    "sqlite-sessions": Day(
-        "200 users count to 20, SQLite locked 5 s",
-        strike=strikes.locked,
-        kinds=COUNTING,
-        pushes=200,
-        span=6.0,
-        seconds=5.0,
-        server="three",
-    ),
+    "sqlite-sessions": replace(_SESSIONS, about=f"{_SESSIONS.about}, SQLite locked 5 s", strike=strikes.locked),
 }
 
 CROWDS = {
@@ -175,7 +163,9 @@ _JOBS = ("slow 0", "slow 2", "slow 4", "slow 8")
 QUEUES = {
     f"{queue}-{name}": Day(
         f"{queue}: {about}",
-        *("redis", strike, _JOBS),
+        store="redis",
+        strike=strike,
+        kinds=_JOBS,
         pushes=40,
         seconds=seconds,
         queue=queue,
