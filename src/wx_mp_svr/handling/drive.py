@@ -118,6 +118,7 @@ class Pace:
         if self._since == begun:
             self._since = None
         took = self._clock.now() - begun
+        # Asked only when it matters: nearly every run is quick, whoever else runs.
         if took >= QUICK_SECONDS and took >= QUICK_SECONDS + sys.getswitchinterval() * others():
             self._speed = Speed.SLOW
         elif self._speed is Speed.NEW:
