@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -591,8 +591,37 @@ def test_too_many_pushes_at_once_are_refused(monkeypatch):
 GREEN, WHITE, LINK = "rgb(149, 236, 105)", "rgb(255, 255, 255)", "rgb(87, 107, 149)"
 
 
+@pytest.fixture(scope="module")
+def tabs(chromium):
+    """Open a page that writes down what it asks for and what fails; the next test gets it again.
+
+    A new one would cost a process of its own, and animations would cost as much as all the rest of these tests.
+    """
+    context = chromium.new_context(locale="zh-CN", reduced_motion="reduce")
+    free = []
+
+    def listen(page):
+        page.on("request", lambda request: page.requested.append(request.url))
+        page.on("dialog", lambda dialog: (page.troubles.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("pageerror", lambda error: page.troubles.append(str(error)))
+        page.on("console", lambda message: page.troubles.append(message.text) if message.type == "error" else None)
+        page.set_default_timeout(8000)
+        return page
+
+    @contextmanager
+    def tab():
+        page = free.pop() if free else listen(context.new_page())
+        page.requested, page.troubles = [], []
+        yield page
+        page.goto("about:blank")
+        free.append(page)
+
+    yield tab
+    context.close()
+
+
 @pytest.fixture
-def visit(chromium):
+def visit(tabs):
     """Open the page of a bot; at the end nothing may have been asked for but this machine, and nothing have failed."""
     stack = ExitStack()
 
@@ -601,17 +630,10 @@ def visit(chromium):
         base = stack.enter_context(servers.in_thread(app))
         if not fresh:  # or the first user follows the account
             app.test_client().post(f"/{KEY}/clear", base_url=base, json={})
-        scheme = "dark" if dark else "light"
-        context = chromium.new_context(viewport={"width": width, "height": height}, locale="zh-CN", color_scheme=scheme)
-        stack.callback(context.close)
-        page = context.new_page()
-        page.set_default_timeout(8000)
-        page.requested, page.troubles = [], []
-        context.on("request", lambda request: page.requested.append(request.url))
-        page.on("dialog", lambda dialog: (page.troubles.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on("pageerror", lambda error: page.troubles.append(str(error)))
-        page.on("console", lambda message: page.troubles.append(message.text) if message.type == "error" else None)
+        page = stack.enter_context(tabs())
         stack.callback(lambda: check(page, base))
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme="dark" if dark else "light")
         page.goto(f"{base}/{KEY}/")
         page.wait_for_selector("#menu button", state="attached")
         return page
