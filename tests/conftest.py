@@ -101,13 +101,16 @@ def front(request: pytest.FixtureRequest, fronts: Callable[[str, str], servers.R
 
 # Stories in real seconds and through real servers: whichever of them came last, the other workers would wait for it.
 FIRST = (
-    "test_runner",
-    "test_processes",
-    "test_service_bot",
-    "test_simulator",
-    "test_dev",
     "test_demos",
+    "test_runner",
     "test_deploy",
+    "test_service_bot",
+    "test_llm_bot",
+    "test_simulator",
+    "test_readme",
+    "test_sessions",
+    "test_processes",
+    "test_dev",
     "test_end_to_end",
 )
 # Files whose tests share nothing, or only with those of the same parameter: what stands behind this in a test's name tells

@@ -224,17 +224,23 @@ def test_a_slow_answer_comes_with_the_second_try(wechat, model):
     assert len(model.asked("慢")) == 1
 
 
-@pytest.mark.parametrize("begin", ["第一段。\n", "第一句，没有换行。"])
-def test_of_a_slower_one_the_last_try_shows_what_there_is(wechat, model, begin):
-    """The rest is behind the link, and the label at the end of it."""
-    gate, question = threading.Event(), f"更慢 {begin}"
-    model.say(question.strip(), begin, "第二", gate, "段。")
-    first = wechat.send_text(question.strip())
-    assert len(first.tries) == 3
-    assert re.fullmatch(rf"{begin.strip()}\n+<a [^>]*>下一页</a>", first.content)
-    gate.set()
-    assert wechat.tap(first).content == f"第二段。{LABEL}"
-    assert len(model.asked(question.strip())) == 1
+def test_of_a_slower_one_the_last_try_shows_what_there_is(llm_url, model):
+    """The rest is behind the link, and the label at the end of it; the first piece may end its line or not."""
+
+    def ask(begin):
+        gate, question = threading.Event(), f"更慢 {begin}".strip()
+        wechat = FakeWeChat(llm_url, **ACCOUNT, openid=f"o{next(USERS):027}")
+        model.say(question, begin, "第二", gate, "段。")
+        first = wechat.send_text(question)
+        gate.set()
+        return first, wechat.tap(first).content, len(model.asked(question))
+
+    begins = ("第一段。\n", "第一句，没有换行。")
+    with ThreadPoolExecutor(2) as pool:
+        for begin, (first, rest, asked) in zip(begins, pool.map(ask, begins), strict=True):
+            assert len(first.tries) == 3
+            assert re.fullmatch(rf"{begin.strip()}\n+<a [^>]*>下一页</a>", first.content)
+            assert (rest, asked) == (f"第二段。{LABEL}", 1)
 
 
 def test_a_long_answer_is_read_page_by_page(wechat, model):

@@ -5,14 +5,14 @@ How it answers otherwise is in test_demos.py.
 
 import itertools
 import re
-import subprocess
-import sys
+import runpy
 
 import pytest
 import servers
 from llm_endpoint import CUT, FILTERED, PAGE, STOP, TOO_LONG, endpoint
 from waiting import until
 
+from wx_mp_svr import ConfigError
 from wx_mp_svr.testing import FakeWeChat
 
 ACCOUNT = {"token": "xxx", "appid": "wx0000000000000000", "aes_key": "x" * 43}
@@ -239,9 +239,9 @@ def test_what_is_set_up_wrongly_is_said_at_start(tmp_path, name):
         ("OPENAI_API_KEY", "sk-1\n"),
     ],
 )
-def test_what_can_be_no_setting_ends_the_start(tmp_path, model, name, wrong):
-    env = servers.environment(tmp_path, {**settings_for(model), name: wrong})
-    command = [sys.executable, "-c", "import llm_bot"]
-    done = subprocess.run(command, env=env, cwd=servers.DEMO, capture_output=True, encoding="utf-8", timeout=60)
-    assert done.returncode == 1
-    assert f"请先设置环境变量 {name}（大模型的接口地址、模型名、密钥" in done.stderr.splitlines()[-1]
+def test_what_can_be_no_setting_ends_the_start(monkeypatch, model, name, wrong):
+    monkeypatch.syspath_prepend(servers.DEMO)
+    for setting, value in {**settings_for(model), name: wrong}.items():
+        monkeypatch.setenv(setting, value)
+    with pytest.raises(ConfigError, match=f"请先设置环境变量 {name}（大模型的接口地址、模型名、密钥"):
+        runpy.run_path(str(servers.DEMO / "llm_bot.py"))

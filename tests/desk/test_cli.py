@@ -557,6 +557,22 @@ CONSOLES = {
 }
 
 
+# Each in a terminal of the same kind; what is no end of a command is the end of this program.
+ONE_AFTER_THE_OTHER = """
+import sys
+from wx_mp_svr.desk.cli import main
+
+codes = []
+for command in sys.argv[1:]:
+    try:
+        sys.argv[1:] = command.split()
+        main()
+    except SystemExit as end:
+        codes.append(end.code)
+print(codes)
+"""
+
+
 @pytest.mark.parametrize("console", CONSOLES)
 def test_every_console_can_show_it(console, url, tmp_path):
     """Arguments in Chinese, an emoji in the answer."""
@@ -566,16 +582,19 @@ def test_every_console_can_show_it(console, url, tmp_path):
     assert (found.returncode, found.stderr) == (0, b"")
     if console in ("gbk", "utf-8"):
         assert "说：早上好" in found.stdout.decode(console)
-    for arguments, code in (
-        (["check", "--url", url], 0),
-        (["check", dead_url()], 4),
-        (["--help"], 0),
-        (["check", "--help"], 0),
-        (["send", "--help"], 0),
-        (["send", "--x"], 2),
-    ):
-        found = start(*arguments, directory=tmp_path, **CONSOLES[console])
-        assert (found.returncode, b"Traceback" in found.stderr) == (code, False), found.stderr.decode(errors="replace")
+    commands = {
+        f"check --url {url}": 0,
+        f"check {dead_url()}": 4,
+        "--help": 0,
+        "check --help": 0,
+        "send --help": 0,
+        "send --x": 2,
+    }
+    environment = servers.environment(tmp_path, {**ENV, **CONSOLES[console]})
+    command = [sys.executable, "-c", ONE_AFTER_THE_OTHER, *commands]
+    found = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, timeout=60)
+    assert found.returncode == 0, found.stderr.decode(errors="replace")
+    assert found.stdout.splitlines()[-1].decode() == str(list(commands.values()))
 
 
 def test_a_spinner_turns_on_a_terminal(tmp_path):
