@@ -595,7 +595,7 @@ GREEN, WHITE, LINK = "rgb(149, 236, 105)", "rgb(255, 255, 255)", "rgb(87, 107, 1
 def tabs(chromium):
     """Open a page that writes down what it asks for and what fails; the next test gets it again.
 
-    A new one would cost a process of its own, and animations would cost as much as all the rest of these tests.
+    A new one, or one of another site, would cost a process, and animations would cost as much as all the rest.
     """
     context = chromium.new_context(locale="zh-CN", reduced_motion="reduce")
     free = []
@@ -613,11 +613,12 @@ def tabs(chromium):
         page = free.pop() if free else listen(context.new_page())
         page.requested, page.troubles = [], []
         yield page
-        page.goto("about:blank")
+        page.goto(lobby)
         free.append(page)
 
-    yield tab
-    context.close()
+    with servers.in_thread(wsgi()) as lobby:  # where a page waits that nobody looks at
+        yield tab
+        context.close()
 
 
 @pytest.fixture
