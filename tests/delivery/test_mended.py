@@ -22,15 +22,17 @@ from wx_mp_svr.wire import xmlio
 ACCOUNT = {"token": "Mended1", "appid": "wx0123456789abcdef", "aes_key": "m" * 43}
 
 
-def fast(server, store):
-    return server.with_clock(FastClock(20), store=store)
+def fast(server, store, clock=None):
+    """A copy for which time jumps; of two, the second lives by the clock of the first."""
+    return server.with_clock(clock or FastClock(jumps=True), store=store)
 
 
 def test_a_try_that_ends_does_not_write_over_the_claim_of_the_queues_worker(tmp_path):
     """After a minute a tap said that the message was lost, and its answer could never be fetched."""
     store, jobs = f"sqlite:{tmp_path / 'a.db'}", []
     web = fast(WxMpServer(**ACCOUNT, store=store, on_message=lambda req: "never here", runner=jobs.append), store)
-    worker = fast(WxMpServer(**ACCOUNT, store=store, on_message=lambda req: web.clock.sleep(20) or "doch"), store)
+    worker = WxMpServer(**ACCOUNT, store=store, on_message=lambda req: web.clock.sleep(20) or "doch")
+    worker = fast(worker, store, web.clock)
     wechat = FakeWeChat(web, **ACCOUNT, clock=web.clock)
 
     def on_try(result, attempt):
@@ -177,7 +179,7 @@ def test_late_is_what_the_ledger_says_and_not_what_two_clocks_say(tmp_path):
     web = fast(WxMpServer(**ACCOUNT, store=store, on_message=lambda req: "never here", runner=jobs.append), store)
     worker = WxMpServer(
         **ACCOUNT, store=store, on_message=lambda req: "pünktlich", on_late_reply=lambda req, rsp: late.append(rsp)
-    ).with_clock(FastClock(20, wall=lambda: web.clock.wall() + 40), store=store)
+    ).with_clock(FastClock(wall=lambda: web.clock.wall() + 40), store=store)
     web.runner = lambda job: web.clock.start(lambda: worker.run_job(job), "worker")
     assert FakeWeChat(web, **ACCOUNT, clock=web.clock).send_text("x").content == "pünktlich"
     assert late == []

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from wx_mp_svr.delivery.rules import Act, PageState, Patience, Rules, RunState, Scene, Times
+from wx_mp_svr.delivery.rules import BLINK_SECONDS, Act, PageState, Patience, Rules, RunState, Scene, Times
 
 TIMES = Times()
 RULES = Rules(TIMES)
@@ -58,12 +58,13 @@ def test_an_empty_answer_never_leaves_while_wechat_still_listens():
             assert scene.elapsed >= 5.0
 
 
-def test_a_full_house_answers_at_once():
-    """With the link, without one second of waiting; eight take a look of one second."""
+def test_a_full_house_answers_after_a_blink():
+    """Or with the link; eight take a look of one second."""
     for scene in SPACE:
         step = RULES.next_step(scene)
         if scene.patience is Patience.NONE:
-            assert step.act not in (Act.WAIT, Act.HANG_UP)
+            assert step.act is not Act.HANG_UP
+            assert step.act is not Act.WAIT or step.until == BLINK_SECONDS
         if scene.patience is Patience.SHORT and step.act is Act.WAIT:
             assert step.until == TIMES.held_after
 

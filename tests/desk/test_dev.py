@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
@@ -221,14 +222,19 @@ def test_a_thread_that_does_not_end_holds_nothing_up(tmp_path):
 
 
 def test_a_program_that_goes_away_and_comes_back(tmp_path):
-    """As in a checkout of something else."""
+    """As in a checkout of something else, with a module of the same size and second in it."""
     helper = tmp_path / "words.py"
-    helper.write_text("WORD = '好'\n")
+
+    def write(word, when):
+        helper.write_text(f"WORD = '{word}'\n")
+        os.utime(helper, (when, when))
+
+    write("好", 1_700_000_000.25)
     program = BOT.replace("import logging", "import logging\nfrom words import WORD").replace('"好"', "WORD")
-    with desk(tmp_path, program) as mine:
+    with desk(tmp_path, program, PYTHONDONTWRITEBYTECODE="") as mine:
         assert mine.say("你好")["reply"]["content"] == "好"
         mine.program.rename(tmp_path / "away")
-        helper.write_text("WORD = '嗨'\n")
+        write("嗨", 1_700_000_000.75)
         told = until(lambda: (told := mine.look())["state"]["broken"] and told, mine.log)
         assert "没有 bot.py 这个文件" in told["state"]["problem"]
         (tmp_path / "away").rename(mine.program)

@@ -17,7 +17,7 @@ ACCOUNT = {
     "aes_key": "headlinesHEADLINESheadlinesHEADLINES0123456",
 }
 OTHER_KEY = "another" + ACCOUNT["aes_key"][7:]
-SCALE = 0.1
+SCALE = 0.3  # or what a busy machine holds up counts as pushes that come late
 
 
 def talk_with(target, scale=1.0, **account):

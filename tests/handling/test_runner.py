@@ -268,8 +268,8 @@ def test_a_retry_does_not_enqueue_again_and_a_job_delivered_twice_runs_once(lone
 
 
 def server_on(store: str, **handlers: Any) -> WxMpServer:
-    """A server that lives ten times as fast."""
-    return WxMpServer(store=store, **ACCOUNT, **handlers).with_clock(FastClock(10), store=store)
+    """A server for which time jumps."""
+    return WxMpServer(store=store, **ACCOUNT, **handlers).with_clock(FastClock(jumps=True), store=store)
 
 
 def wechat_for(server: WxMpServer) -> FakeWeChat:

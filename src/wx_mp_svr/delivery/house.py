@@ -12,7 +12,7 @@ from .rules import Patience
 
 log = logging.getLogger("wx_mp_svr")
 
-SHORT_LOOKS = 8  # tries of a full house that wait a second all the same: most answers are there by then
+SHORT_LOOKS = 8  # tries of a full house that wait a second all the same, and not a blink only
 LATE_SECONDS = 2.0  # in a backlog, and the house counts as full
 LATE_REST_SECONDS = 10.0  # for so long
 TELL_SECONDS = 60.0

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Literal, NamedTuple
 
 WECHAT_SECONDS = 5.0  # that WeChat waits
+BLINK_SECONDS = 0.1  # in a full house: most handlers are done by then, and nobody waits long for the thread
 
 
 class PageState(Enum):
@@ -33,7 +34,7 @@ class RunState(Enum):
 class Patience(Enum):
     """How long a try may be kept."""
 
-    NONE = "not at all: the house is full"
+    NONE = "for a blink: the house is full"
     SHORT = "for a short look: the house is full, but few take one"
     HOLD = "within its 5 seconds: nobody else would serve the others, or too many tries have failed"
     FULL = "beyond its 5 seconds, so that WeChat pushes again"
@@ -124,6 +125,9 @@ class Rules:
         def last(s: Scene) -> bool:
             return s.number >= times.tries or s.answerable == "no"
 
+        def blink(s: Scene) -> float:
+            return BLINK_SECONDS
+
         def held_after(s: Scene) -> float:
             return times.held_after
 
@@ -146,6 +150,11 @@ class Rules:
                 "it will not come any more",
                 lambda s: s.page is not ready and s.run is not RunState.ALIVE,
                 _do(Act.END),
+            ),
+            Row(
+                "a blink",
+                lambda s: s.patience is Patience.NONE and s.elapsed < BLINK_SECONDS,
+                _wait(blink),
             ),
             Row(
                 "a short look",

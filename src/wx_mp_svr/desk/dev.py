@@ -81,6 +81,8 @@ class _Desk:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         log.setLevel(logging.WARNING if self._first else logging.ERROR)  # nothing is said twice
         threading.Thread(target=self._watch, args=(threading.get_ident(),), name="dev", daemon=True).start()
+        # A module saved twice in a second, with as many bytes, would pass for what was compiled of it first.
+        sys.dont_write_bytecode = True
         try:
             run(self._target, self._serve)
         except LoadError as exc:
