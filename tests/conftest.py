@@ -101,13 +101,13 @@ def front(request: pytest.FixtureRequest, fronts: Callable[[str, str], servers.R
 
 # Stories in real seconds and through real servers: whichever of them came last, the other workers would wait for it.
 FIRST = (
-    "test_demos",
     "test_runner",
-    "test_deploy",
-    "test_service_bot",
-    "test_llm_bot",
     "test_simulator",
+    "test_demos",
+    "test_llm_bot",
+    "test_deploy",
     "test_readme",
+    "test_service_bot",
     "test_sessions",
     "test_processes",
     "test_dev",
