@@ -97,6 +97,7 @@ PROBLEMS = [
         for name in ("held_after", "grace", "keep_answers")
         for value in (-1, 0, "long", True, "nan", "inf")
     ),
+    ({**PLAIN, "keep_sessions": 1e9}, "KEEP_SESSIONS", "must be a number above 0", "大于 0 的数字"),
     ({**PLAIN, "hold": 5.0}, "HANG_UP", "hold < 5 < hang_up < 6", "早于 5 秒"),
     ({**PLAIN, "hang_up": 5.0}, "HANG_UP", "hold < 5 < hang_up < 6", "晚于微信的 5 秒"),
     ({**PLAIN, "hang_up": "6.5"}, "HANG_UP", "hold < 5 < hang_up < 6", "晚于微信的 5 秒"),
@@ -157,6 +158,28 @@ def test_the_environment_is_checked_alike(settings, variable, english, chinese):
     assert f"WX_MP_{variable} " in str(error.value)
 
 
+LIMITS = [
+    # setting, the least, the most
+    ("port", 0, 65535),
+    ("window", 0, 86400),
+    ("max_body", 1024, 16_777_216),
+    ("tries", 1, 4),
+    ("max_held", 1, 100_000),
+    ("max_jobs", 1, 100_000),
+    ("max_queued", 1, 100_000),
+    ("breaker", 0, 1_000_000),
+]
+
+
+@pytest.mark.parametrize(("name", "least", "most"), LIMITS, ids=[row[0] for row in LIMITS])
+def test_a_whole_number_may_be_at_its_limits_and_not_beyond(name, least, most):
+    for value in (least, most):
+        assert getattr(load({**PLAIN, name: value}), name) == value
+    for value in (least - 1, most + 1):
+        with pytest.raises(ConfigError, match=f"{name.upper()} must be a whole number from {least} to {most}\n"):
+            load({**PLAIN, name: value})
+
+
 def test_all_mistakes_are_told_at_once():
     """One start, one list."""
     with pytest.raises(ConfigError) as error:
@@ -203,6 +226,15 @@ def test_an_empty_environment_variable_is_a_mistake(name):
 def test_an_empty_variable_under_an_argument_does_not_matter():
     """The argument goes before it, so nobody looks."""
     assert load({"token": "spamtest"}, {}, {"WX_MP_TOKEN": ""}).token == "spamtest"
+
+
+def test_whoever_asks_for_plain_mode_may_leave_the_key_empty():
+    """As `WX_MP_AES_KEY=` of a unit file does; another empty one is still a mistake."""
+    plain = {"WX_MP_TOKEN": "spamtest", "WX_MP_MODE": "plain", "WX_MP_AES_KEY": ""}
+    assert load({}, {}, plain).mode == "plain"
+    with pytest.raises(ConfigError) as error:
+        load({}, {}, plain | {"WX_MP_APPID": ""})
+    assert [setting for setting, _, _ in error.value.problems] == ["WX_MP_APPID"]
 
 
 def test_an_empty_error_text_means_silence():
@@ -263,8 +295,10 @@ def test_another_prefix_reads_another_account():
         ("MAX_BODY", "1024", 1024),
         ("HOST", "0.0.0.0", "0.0.0.0"),
         ("HOLD", "4", 4.0),
-        ("RERUN_LOST", "0", False),
-        ("RERUN_LOST", "Yes", True),
+        *(("RERUN_LOST", text, False) for text in ("0", "false", "No", "OFF")),
+        *(("RERUN_LOST", text, True) for text in ("1", "TRUE", "Yes", "on")),
+        ("SLOW_TEXT", r"稍等\n再点", "稍等\n再点"),  # its only way to write a line end
+        ("FETCH_WORDS", r"a\nb", r"a\nb"),
         ("PATH", "/", "/"),
         ("PATH", "/a/b/", "/a/b"),
         ("APPID", "wx2c2769f8efd9abc2", "wx2c2769f8efd9abc2"),
@@ -274,6 +308,55 @@ def test_the_environments_text_becomes_the_settings_type(name, text, value):
     """Read once, at start."""
     read = getattr(load({}, {}, {"WX_MP_TOKEN": "spamtest", f"WX_MP_{name}": text}), name.lower())
     assert (read, type(read)) == (value, type(value))
+
+
+def test_a_program_and_a_file_of_its_own_have_line_ends_and_need_no_backslash():
+    assert load({**PLAIN, "slow_text": r"a\nb"}).slow_text == r"a\nb"
+    assert load(app_config={"WX_MP_SLOW_TEXT": r"a\nb"}).slow_text == r"a\nb"
+
+
+def test_plain_mode_in_the_program_goes_before_a_key_of_the_environment():
+    environ = {"WX_MP_AES_KEY": KEY, "WX_MP_AES_KEY_OLD": KEY}
+    settings = load({**PLAIN, "mode": "plain"}, {}, environ)
+    assert (settings.mode, settings.aes_key, settings.aes_key_old) == ("plain", "", "")
+    for arguments, more in (({**PLAIN, "mode": "plain", "aes_key": KEY}, {}), (PLAIN, {"WX_MP_MODE": "plain"})):
+        with pytest.raises(ConfigError, match="an AES key is set"):
+            load(arguments, {}, environ | more)
+
+
+DEMO = {"WX_MP_TOKEN": "xxx", "WX_MP_APPID": "wx0000000000000000", "WX_MP_AES_KEY": "x" * 43}
+DEMO_WITHOUT_A_KEY = {name: value for name, value in DEMO.items() if name != "WX_MP_AES_KEY"}
+ONES_OWN = {}
+ACCOUNTS = [
+    # arguments, app.config, the environment, whose account it is
+    ({}, {}, {}, DEMO),
+    ({"port": 80, "token": None}, {"WX_MP_PORT": 80}, {"TOKEN": "spamtest"}, DEMO),
+    ({"mode": "safe"}, {}, {}, DEMO),
+    ({"mode": "plain"}, {}, {}, DEMO_WITHOUT_A_KEY),
+    ({}, {}, {"WX_MP_MODE": "plain", "WX_MP_AES_KEY": ""}, DEMO_WITHOUT_A_KEY),
+    ({}, {}, {"WX_MP_AES_KEY": ""}, ONES_OWN),
+    ({}, {}, {"WX_MP_MODE": "plain", "WX_MP_AES_KEY": KEY}, ONES_OWN),
+    *(({name: "x"}, {}, {}, ONES_OWN) for name in ("token", "appid", "aes_key", "aes_key_old")),
+    ({}, {"WX_MP_TOKEN": "spamtest"}, {}, ONES_OWN),
+    ({}, {}, {"WX_MP_APPID": "wx1"}, ONES_OWN),
+]
+
+
+@pytest.mark.parametrize(("arguments", "app_config", "environ", "account"), ACCOUNTS)
+def test_the_demos_account_is_for_those_who_have_set_none(arguments, app_config, environ, account):
+    assert config.demo_account(arguments, app_config, environ) == account
+
+
+def test_the_demos_account_has_the_names_of_its_prefix():
+    given = config.demo_account({}, {}, {"WX_MP_TOKEN": "spamtest"}, "SHOP_")
+    assert given == {name.replace("WX_MP_", "SHOP_"): value for name, value in DEMO.items()}
+    assert load({}, {}, given, "SHOP_").demo_values
+
+
+@pytest.mark.parametrize(("window", "seconds"), [(0, 600), (300, 600), (301, 602), (86400, 172800)])
+def test_a_push_is_known_for_as_long_as_it_could_be_replayed(window, seconds):
+    """From a window before its timestamp to a window after it, and never less than ten minutes."""
+    assert load({**PLAIN, "window": window}).keep_seconds == seconds
 
 
 @pytest.mark.parametrize(
@@ -364,7 +447,16 @@ def test_the_demos_values_are_recognised_and_said_loudly(settings, demo):
 def test_plain_mode_is_warned_about():
     """B34: one leaked URL forges any message."""
     assert any("plain mode" in text and "明文模式" in text for text in config.warnings(load()))
+    [compatible] = config.warnings(load({**SAFE, "mode": "compatible"}))
+    assert "compatible mode" in compatible
+    assert "兼容模式" in compatible
     assert list(config.warnings(load(SAFE))) == []
+
+
+def test_a_window_that_is_never_over_is_warned_about():
+    [said] = config.warnings(load({**SAFE, "window": 0}))
+    assert said.startswith("window=0: an old request")
+    assert list(config.warnings(load({**SAFE, "window": 1}))) == []
 
 
 @pytest.mark.parametrize(
@@ -377,6 +469,9 @@ def test_plain_mode_is_warned_about():
         ("WX_MP_TOKEN", None),
         ("WX_MP_SOMETHING_ELSE", None),  # the user's own
         ("WX2_TOKN", None),
+        *((f"WX_MP_{account}_TOKEN", None) for account in ("2", "CN", "SHOP1")),  # of a second account
+        ("WX_MP_THE_TOKEN", "WX_MP_TOKEN"),
+        ("WX_MP_2_TOKN", "WX_MP_TOKEN"),
     ],
 )
 def test_a_misspelt_name_is_said(name, meant):
