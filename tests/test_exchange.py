@@ -4,6 +4,7 @@ Real envelope, real background, a memory store. The server does the wiring, so t
 """
 
 import logging
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
@@ -400,6 +401,64 @@ def test_the_refusal_log_counts_per_reason_and_minute(caplog):
     assert len(caplog.messages) == RefusalLog.BURST + 2
     assert "no more of these lines" in caplog.messages[RefusalLog.BURST]
     assert caplog.messages[-1].startswith("refused reason=clock remote=r: skew=-3600s; probably: ")
+
+
+def test_a_reason_is_told_five_times_a_minute_with_its_hint_first_and_last(caplog):
+    told, hint = RefusalLog(), BadSignature.hint
+
+    def lines(second, times):
+        caplog.clear()
+        for _ in range(times):
+            told.tell(BadSignature("does not match"), NOW // 60 * 60 + second, "192.0.2.1")
+        return caplog.messages
+
+    line = "refused reason=signature remote=192.0.2.1: does not match"
+    over = f"refused reason=signature: no more of these lines for this minute; probably: {hint}"
+    assert lines(0, 4) == [f"{line}; probably: {hint}", line, line, line]
+    assert lines(1, 4) == [line, over]
+    assert lines(59.9, 1) == []
+    assert lines(60, 2) == [f"{line}; probably: {hint}", line]
+
+
+@pytest.mark.parametrize(
+    ("given", "body", "from_cloud", "told"),
+    [
+        ("a=1", b"<xml/>", True, "云托管"),
+        ("a=1", b"", True, "云托管"),  # it never has a signature: that comes first
+        (SAFE_QUERY, b"", False, "请求体是空的"),
+        (SAFE_QUERY, b"<xml/>", False, "数据格式"),
+    ],
+)
+def test_a_push_that_got_lost_on_its_way_is_told_from_a_forged_one(given, body, from_cloud, told, caplog):
+    house = House("safe")
+    assert house.exchange.answer(given, body, now=NOW, from_cloud=from_cloud) == FORBIDDEN
+    assert "remote=-: " in caplog.text
+    assert told in caplog.text
+    others = {"云托管", "请求体是空的", "数据格式"} - {told}
+    assert not any(other in caplog.text for other in others)
+
+
+@pytest.mark.parametrize(
+    ("given", "wecom"),
+    [
+        (f"msg_signature=1&timestamp={NOW}&nonce=n&echostr=e", True),
+        (f"msg_signature=1&signature=1&timestamp={NOW}&nonce=n&echostr=e", False),
+        (f"signature=1&timestamp={NOW}&nonce=n&echostr=e", False),
+        (f"timestamp={NOW}&nonce=n&echostr=msg_signature", False),
+    ],
+)
+def test_the_verification_of_a_wecom_account_is_recognized(given, wecom, caplog):
+    assert House().exchange.verify_url(given, now=NOW) == FORBIDDEN
+    assert "remote=-: " in caplog.text
+    assert ("企业微信" in caplog.text) is wecom
+
+
+def test_whoever_wants_to_see_every_push_gets_a_line_for_each(caplog):
+    caplog.set_level(logging.DEBUG, "wx_mp_svr")
+    House().post(plain())
+    [line] = [message for message in caplog.messages if message.startswith("push ")]
+    told = re.fullmatch(r"push kind=TextReqMsg outcome=reply try=[123] ms=([0-9]+)", line)
+    assert int(told[1]) < 5000
 
 
 # -- duplicates ------------------------------------------------------------------------------------------------------
