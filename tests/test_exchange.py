@@ -13,6 +13,7 @@ import pytest
 import xmltodict
 
 from wx_mp_svr import EmptyRspMsg, EventReqMsg, ImageRspMsg, TextReqMsg, WxMpServer
+from wx_mp_svr.clock import FastClock
 from wx_mp_svr.errors import BadSignature, ClockSkew
 from wx_mp_svr.exchange import ACK, Answer, RefusalLog
 from wx_mp_svr.store.memory import MemoryStore
@@ -195,6 +196,21 @@ def test_notices_without_an_identity_are_heard_and_acknowledged(xml, name):
 
 def unlucky(req):
     raise RuntimeError("the password is hunter2")
+
+
+@pytest.mark.parametrize("written", ["a\x0bb]]>c", " a]]> "])
+def test_a_text_that_no_xml_may_hold_is_heard_as_its_user_wrote_it(written):
+    """WeChat escapes nothing; what is signed is WeChat's all the same."""
+    assert content_of(House().post(plain(packet(written)))) == f"echo {written}".replace("\x0b", "").strip()
+
+
+def test_a_try_that_wechat_has_given_up_on_is_hung_up_on():
+    """A server error without a word: WeChat pushes again."""
+    clock = FastClock(jumps=True, wall=lambda: NOW)
+    server = WxMpServer(token=TOKEN, mode="plain", store="memory:", on_message=lambda req: clock.sleep(8))
+    with clock.foreground():
+        answer = server.with_clock(clock)._exchange.answer(*plain(), now=NOW)
+    assert answer == Answer(503, b"", "text/plain; charset=utf-8")
 
 
 @pytest.mark.parametrize(
@@ -431,7 +447,8 @@ def test_a_reason_is_told_five_times_a_minute_with_its_hint_first_and_last(caplo
 )
 def test_a_push_that_got_lost_on_its_way_is_told_from_a_forged_one(given, body, from_cloud, told, caplog):
     house = House("safe")
-    assert house.exchange.answer(given, body, now=NOW, from_cloud=from_cloud) == FORBIDDEN
+    says_so = {"from_cloud": True} if from_cloud else {}
+    assert house.exchange.answer(given, body, now=NOW, **says_so) == FORBIDDEN
     assert "remote=-: " in caplog.text
     assert told in caplog.text
     others = {"云托管", "请求体是空的", "数据格式"} - {told}
