@@ -23,9 +23,9 @@ class Raw(dict[str, Any]):
     session: Any = None
 
 
-_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
-_DECIMAL = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{0,20})?", re.ASCII)
-_SECONDS = re.compile(r"[0-9]{1,11}", re.ASCII)
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_DECIMAL = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{0,20})?")
+_SECONDS = re.compile(r"[0-9]{1,11}")
 
 
 def verbatim(value: Any) -> str:
@@ -41,7 +41,7 @@ def verbatim(value: Any) -> str:
 
 def text(value: Any) -> str:
     """Read text without the white space around it: WeChat's card events have some outside their CDATA."""
-    return (value if isinstance(value, str) else verbatim(value)).strip()
+    return verbatim(value).strip()
 
 
 def integer(value: Any) -> int | None:

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED = r"""'[^']*(?:'|\Z)|"(?:\\.|[^"\\])*(?:"|\Z)"""
 _LINE = re.compile(
     rf"""
