@@ -34,6 +34,21 @@ class TestSignals:
         signal.set()
         assert signal.wait(0)
 
+    def test_who_waits_for_a_moment_waits_no_longer(self, clock):
+        begun = time.monotonic()
+        clock.signal().wait(0.01)
+        clock.signal().wait(-1)
+        asyncio.run(clock.signal().wait_async(0.01))
+        clock.sleep(-1)
+        asyncio.run(clock.sleep_async(-1))
+        assert time.monotonic() - begun < 0.9
+
+    def test_what_it_starts_has_its_name_and_keeps_no_program_from_ending(self, clock):
+        started, threads = clock.signal(), []
+        clock.start(lambda: (threads.append(threading.current_thread()), started.set()), "worker")
+        assert started.wait(10)
+        assert [(thread.name, thread.daemon) for thread in threads] == [("worker", True)]
+
     def test_coroutines_wait_for_it_too(self, clock):
         async def story():
             signal, late = clock.signal(), clock.signal()

@@ -826,6 +826,22 @@ def test_an_empty_result_list_with_or_without_white_space_is_empty(nothing):
     assert req.article_url_result == ArticleUrlResult(count=None, result_list=())
 
 
+@pytest.mark.parametrize(
+    ("elements", "scanned"),
+    [
+        ("", ScanCodeInfo()),
+        ("<ScanCodeInfo>text</ScanCodeInfo>", ScanCodeInfo()),
+        ("<ScanCodeInfo><ScanResult>1</ScanResult></ScanCodeInfo>" * 2, ScanCodeInfo(scan_result="1")),
+        (
+            "<ScanCodeInfo><ScanResult>1</ScanResult></ScanCodeInfo><ScanCodeInfo><ScanType>b</ScanType></ScanCodeInfo>",
+            ScanCodeInfo(scan_result="1"),
+        ),
+    ],
+)
+def test_of_a_part_that_is_there_twice_the_first_counts(elements, scanned):
+    assert read_event("scancode_push", elements).scan_code_info == scanned
+
+
 def test_a_number_in_a_list_that_cannot_be_read_keeps_its_place():
     req = read_event(
         "PUBLISHJOBFINISH", "<PublishEventInfo><fail_idx>1</fail_idx><fail_idx>x</fail_idx></PublishEventInfo>"

@@ -216,6 +216,12 @@ def test_a_decimal_is_a_float(written, value):
     assert location_msg(Location_X=written).location_x == value
 
 
+def test_what_is_absent_is_none_or_empty():
+    req = read_msg({"ToUserName": "gh_1", "FromUserName": "o_1", "MsgType": "location"})
+    assert (req.create_time, req.location_x, req.scale, req.idx) == (None, None, None, None)
+    assert (req.label, req.msg_id, req.msg_data_id) == ("", "", "")
+
+
 @pytest.mark.parametrize(
     "placeholder",
     [{"Idx": "xxxx", "CreateTime": "xxxx", "MsgDataId": "xxxx"}, {"Idx": "", "CreateTime": " ", "MsgDataId": ""}],
