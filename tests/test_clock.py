@@ -123,6 +123,19 @@ def test_an_hour_of_sleep_takes_no_time_when_everybody_sleeps():
     assert over == [600, 1200, 1800]
 
 
+def test_whoever_goes_on_waiting_keeps_the_time_jumping():
+    """One wait within another, in one thread and in several."""
+    clock = FastClock(jumps=True)
+    with clock.foreground():
+        with clock.foreground():
+            pass
+        assert real_seconds(lambda: clock.sleep(60)) < 2
+    threads = [threading.Thread(target=clock.sleep, args=(seconds,)) for seconds in (60, 90)]
+    for thread in threads:
+        thread.start()
+    assert real_seconds(lambda: [thread.join() for thread in threads]) < 2
+
+
 def test_time_only_flows_while_somebody_works():
     """A handler that really takes a while is not overtaken by WeChat's five seconds."""
     clock, done = FastClock(jumps=True), None
