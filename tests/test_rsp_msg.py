@@ -8,7 +8,7 @@ import xmltodict
 
 from wx_mp_svr import rsp_msg
 from wx_mp_svr.errors import ReplyError
-from wx_mp_svr.events import ClickEvent, SubscribeEvent
+from wx_mp_svr.events import ClickEvent, SubscribeEvent, UnsubscribeEvent
 from wx_mp_svr.req_msg import ImageReqMsg, LocationReqMsg, ReqMsg, TextReqMsg
 from wx_mp_svr.rsp_msg import (
     Article,
@@ -274,6 +274,34 @@ def test_a_reply_is_checked_before_it_leaves(reply, req, production, development
             fitted = fit(reply, req, strict=strict)
             assert fitted == (reply if expected is same else expected)
             render(fitted, req, now=1)
+
+
+UNSUBSCRIBE = UnsubscribeEvent(to_user_name="gh_1", from_user_name="o_1", msg_type="event", event="unsubscribe")
+
+
+@pytest.mark.parametrize(
+    ("reply", "req", "said"),
+    [
+        (TextRspMsg("a"), UNSUBSCRIBE, "a reply to unsubscribe: nobody sees it"),
+        (ImageRspMsg("m"), UNSUBSCRIBE, "a reply to unsubscribe: nobody sees it"),
+        (EmptyRspMsg(), UNSUBSCRIBE, ""),
+        (TextRspMsg("a"), CLICK, ""),
+        (TextRspMsg(r"a\nb"), TEXT, "a text holds"),
+        (TextRspMsg("a\nb"), TEXT, ""),
+        (VideoRspMsg("m", r"a\nb"), TEXT, ""),
+    ],
+)
+def test_what_its_author_hardly_meant_is_said_in_development(reply, req, said, caplog):
+    fit(reply, req, strict=False)
+    assert caplog.messages == []
+    fit(reply, req, strict=True)
+    assert [message[: len(said)] for message in caplog.messages] == ([said] if said else [])
+
+
+def test_the_word_of_an_acknowledgement_is_no_text_for_users():
+    assert fit(TextRspMsg("success"), TEXT, strict=False) == TextRspMsg("success")
+    with pytest.raises(ReplyError, match="return None to acknowledge"):
+        fit(TextRspMsg("success"), TEXT, strict=True)
 
 
 def test_the_complaint_names_the_field_that_is_missing():
