@@ -1,11 +1,13 @@
 """How a push travels: what stands on the wire, which address is dialled, and what an application in this process sees."""
 
 import socket
+import ssl
 import threading
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 import pytest
+from certificates import certify
 
 from wx_mp_svr.clock import REAL, FastClock
 from wx_mp_svr.testing.line import (
@@ -73,8 +75,9 @@ def test_a_line_knows_when_it_ended_and_whether_it_was_hung_up():
 class Listener:
     """Answers one request and keeps what came."""
 
-    def __init__(self, *answer):
+    def __init__(self, *answer, context=None):
         self.answer = b"".join(answer)
+        self.context = context
         self.came = b""
 
     def __enter__(self):
@@ -87,9 +90,12 @@ class Listener:
     def serve(self):
         connection, _ = self.socket.accept()
         with connection, suppress(OSError):  # who asks may go away early
+            if self.context:
+                connection = self.context.wrap_socket(connection, server_side=True)
             while b"\r\n\r\n" not in self.came and (more := connection.recv(65536)):
                 self.came += more
             connection.sendall(self.answer)
+            connection.close()
 
     def __exit__(self, *_):
         self.thread.join(10)
@@ -134,6 +140,21 @@ def test_who_was_hung_up_on_while_connecting_sends_nothing():
         line.is_hung_up = True
         HttpTarget(f"http://127.0.0.1:{listener.port}/")("GET", "a=1", b"", line)
     assert (line.status, listener.came) == (None, b"")
+
+
+def test_over_https_whose_certificate_it_is_counts(tmp_path, monkeypatch):
+    certify(tmp_path, "127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "fullchain.pem", tmp_path / "privkey.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
+    with Listener(b"HTTP/1.0 200 OK\r\n\r\nok", context=context) as listener:
+        line = request(HttpTarget(f"https://127.0.0.1:{listener.port}/"))
+    assert (line.status, line.reply) == (200, b"ok")
+    with (
+        Listener(context=context) as listener,
+        pytest.raises(ssl.SSLCertVerificationError, match="localhost"),
+    ):
+        request(HttpTarget(f"https://localhost:{listener.port}/"))
 
 
 class Answer(list):
