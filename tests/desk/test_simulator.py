@@ -26,6 +26,7 @@ from wx_mp_svr.desk.simulator.talk import KINDS, Talk
 from wx_mp_svr.events import EVENTS
 from wx_mp_svr.req_msg import KINDS as MESSAGES
 from wx_mp_svr.testing import FAULT_NOTICE, FakeWeChat
+from wx_mp_svr.testing.packets import read_xml
 
 ACCOUNT = {
     "token": "SimulatorToken7",
@@ -390,6 +391,67 @@ def test_custom_xml_goes_out_as_it_is():
     )
 
 
+def nested(depth):
+    return {"A": nested(depth - 1)} if depth else {}
+
+
+AT_THE_EDGE = [
+    # what is just possible, and what becomes of it where it is another thing
+    ({"scale": 0.01}, {}),
+    ({"scale": 1}, {}),
+    ({"users": ["o" * 64, "-_9"]}, {}),
+    ({"users": [f"o{n}" for n in range(50)]}, {}),
+    ({"users": ["o1", "o2", "o1"]}, {"users": ["o1", "o2"]}),
+    ({"faults": {}}, {"faults": {"delay": 0, "drop": [], "duplicate": False, "skew": 0}}),
+    (
+        {"faults": {"delay": 60, "drop": [3, 1, 3], "duplicate": 1, "skew": -(10**8)}},
+        {"faults": {"delay": 60, "drop": [1, 3], "duplicate": False, "skew": -(10**8)}},
+    ),
+    ({"faults": {"delay": 0, "drop": [], "duplicate": True, "skew": 10**8}}, {}),
+    ({"menu": {"button": []}}, {}),
+    ({"menu": {"button": [{"name": "a", "sub_button": [{"name": "b"}] * 5}] * 3, "x": 1}}, {"menu": None}),
+    ({"mode": "compatible"}, {}),
+]
+
+
+@pytest.mark.parametrize(("wanted", "becomes"), AT_THE_EDGE)
+def test_what_is_just_possible_is_taken(wanted, becomes):
+    page = Page(bot())
+    assert page.post("state", wanted).status_code == 200
+    if becomes == {"menu": None}:
+        becomes = {"menu": {"button": wanted["menu"]["button"]}}  # and nothing else of it
+    for name, value in {**wanted, **becomes}.items():
+        assert page.state()[name] == value
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [nested(7), {"A": "x" * 65_536}, {"A" * 64: "x"}, {"_a.b-c9": 1}, {"A": [{"B": "x"}, {"B": ["y"]}]}],
+)
+def test_elements_may_be_as_large_as_a_packet(elements):
+    page = Page(wsgi(), mode="plain", aes_key="")
+    assert page.post("build", {"msg_type": "text", "elements": elements}).status_code == 200
+
+
+def test_what_is_built_has_a_head_of_its_kind():
+    page = Page(wsgi())
+    page.post("state", {"users": ["oFirst"]})
+
+    def built(**spec):
+        return read_xml(page.post("build", spec).json["xml"])
+
+    text = built(msg_type="text", elements={"Content": "a"})
+    assert (text["FromUserName"], text["MsgType"], text["Content"], "Event" in text) == ("oFirst", "text", "a", False)
+    assert int(text["MsgId"]) > 0
+    event = built(msg_type="event", event="CLICK", elements={"EventKey": "k"}, openid="oOther")
+    assert (event["FromUserName"], event["Event"], event["EventKey"], "MsgId" in event) == (
+        *("oOther", "CLICK", "k", False),
+    )
+    assert built(elements={"InfoType": "x"}) == {"InfoType": "x"}
+    assert page.post("build", {"xml": "x" * 65_536}).json == {"xml": "x" * 65_536}
+    assert len(page.send(msg_type="text", count=20)) == 20
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -404,16 +466,48 @@ def test_custom_xml_goes_out_as_it_is():
         ("push", {"msg_type": 1}),
         ("push", {"msg_type": "text", "count": 21}),
         ("push", {"msg_type": "text", "count": True}),
+        ("push", {"msg_type": "text", "count": 0}),
+        ("push", {"msg_type": "x" * 201}),
+        ("push", {"msg_type": "text", "openid": "\ud800"}),
+        ("push", {"msg_type": "event", "event": 1}),
+        ("push", {"xml": "x" * 65_537}),
+        ("push", {"msg_type": "text", "elements": {"A": 1.5}}),
+        ("push", {"msg_type": "text", "elements": {"1A": "x"}}),
+        ("push", {"msg_type": "text", "elements": {"A" * 65: "x"}}),
+        ("push", {"msg_type": "text", "elements": {"Ａ": "x"}}),
+        ("push", {"msg_type": "text", "elements": {"A": "x" * 65_537}}),
+        ("push", {"msg_type": "text", "elements": nested(8)}),
         ("state", {"token": "x"}),
         ("state", {"mode": "none"}),
+        ("state", {"mode": "plain", "scale": 2}),
         ("state", {"scale": 0}),
+        ("state", {"scale": 0.009}),
+        ("state", {"scale": 1.001}),
+        ("state", {"scale": "1"}),
         ("state", {"scale": True}),
         ("state", {"users": []}),
         ("state", {"users": ["<b>"]}),
         ("state", {"users": "o1"}),
+        ("state", {"users": [1]}),
+        ("state", {"users": ["o" * 65]}),
+        ("state", {"users": [f"o{n}" for n in range(51)]}),
         ("state", {"faults": []}),
         ("state", {"faults": {"delay": "1"}}),
-        ("state", {"faults": {"drop": [9]}}),
+        ("state", {"faults": {"delay": 61}}),
+        ("state", {"faults": {"delay": -1}}),
+        ("state", {"faults": {"drop": 1}}),
+        ("state", {"faults": {"drop": [0]}}),
+        ("state", {"faults": {"drop": [4]}}),
+        ("state", {"faults": {"skew": 10**8 + 1}}),
+        ("state", {"faults": {"skew": -(10**8) - 1}}),
+        ("state", {"menu": []}),
+        ("state", {"menu": {"button": {}}}),
+        ("state", {"menu": {"button": [{"name": "a", "sub_button": [{"name": "b"}] * 6}]}}),
+        ("state", {"menu": {"button": [{"name": "a", "sub_button": [{"name": ""}]}]}}),
+        ("state", {"menu": {"button": [{"name": "a", "sub_button": {}}]}}),
+        ("state", {"menu": {"button": [{"name": "a" * 20_000}]}}),
+        ("state", {"menu": {"button": [{"name": 1}]}}),
+        ("state", {"menu": {"button": [{"name": "a"}] * 4}}),
         ("state", {"menu": {"button": [{"name": ""}]}}),
         ("state", {"menu": {"button": [{}] * 4}}),
         ("state", {"menu": {"button": ["x"]}}),
