@@ -133,7 +133,12 @@ def test_the_words_say_what_was_found():
     assert faults(text_of("a").replace("1700000000", "now")) == [
         ("CreateTime", "wrong", "is 'now', should be Unix seconds")
     ]
+    assert faults(text_of("a").replace("<CreateTime>1700000000</CreateTime>", "")) == [
+        ("CreateTime", "wrong", "is '', should be Unix seconds")
+    ]
     assert faults(xml_of("", "")) == [("MsgType", "wrong", "'' is no reply type")]
+    assert faults(f"<xml>{HEAD}</xml>") == [("MsgType", "wrong", "'' is no reply type")]
+    assert faults(text_of("a").replace("o_1", ""))[0] == ("ToUserName", "wrong", "is '', should be 'o_1'")
     assert faults("<reply/>")[0] == ("root <xml>", "wrong", "the root is <reply>")
     assert faults(text_of("好" * 683)) == [("Content <= 2047 bytes", "wrong", "2049 bytes")]
     [(name, level, detail)] = faults("x" * 100)
@@ -170,8 +175,8 @@ def test_an_article_without_a_title_is_harmful_and_none_at_all_is_wrong():
     assert faults(news_of([""])) == [("articles have a Title", "harmful", "an article without a title")]
     no_item = xml_of("news", "<ArticleCount>1</ArticleCount><Articles><item>t</item></Articles>")
     assert [name for name, _, _ in faults(no_item)] == ["articles have a Title"]
-    bare = xml_of("news", "<ArticleCount>0</ArticleCount><Articles>t</Articles>")
-    assert faults(bare) == []
+    for inside in ("t", "<Title>t</Title>"):
+        assert faults(xml_of("news", f"<ArticleCount>0</ArticleCount><Articles>{inside}</Articles>")) == []
     assert [name for name, _, _ in faults(news_of([]))] == ["Articles"]
 
 

@@ -38,7 +38,7 @@ def new_second(sender: str, now: int) -> int:
         now: Unix seconds.
     """
     with _lock:
-        second = max(now, _seconds.get(sender, 0) + 1 if sender in _seconds else now)
+        second = max(now, _seconds.get(sender, now - 1) + 1)
         _seconds[sender] = second
         _seconds.move_to_end(sender)
         if len(_seconds) > MAX_SENDERS:
