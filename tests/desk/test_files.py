@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from wx_mp_svr.desk.files import FileError, packet, talk
+from wx_mp_svr.desk.files import FileError, as_shown, packet, talk
 
 GOOD = "<xml><MsgType>text</MsgType><Content>你好</Content></xml>"
 TALK = {"pushes": [{"xml": GOOD}]}
@@ -75,3 +75,67 @@ def test_what_is_right_is_taken(tmp_path):
     assert talk(str(file)) == (None, [{"xml": GOOD}])
     file.write_text(json.dumps(TALK), "utf-8")
     assert talk(str(file)) == (TALK, TALK["pushes"])
+
+
+REPLY = {"type": "text", "parts": ["好", {"label": "看"}], "fields": {}}
+NOT_SAVED = [
+    {"id": "1"},
+    {"copy_of": "1"},
+    {"reply": "好"},
+    {"reply": {}},
+    {"reply": {**REPLY, "type": 1}},
+    {"reply": {**REPLY, "parts": "好"}},
+    {"reply": {**REPLY, "fields": []}},
+    {"reply": {**REPLY, "parts": [1]}},
+    {"reply": {**REPLY, "parts": ["好", {}]}},
+    {"reply": {**REPLY, "parts": [{"label": 1}, "好"]}},
+]
+
+
+@pytest.mark.parametrize("push", NOT_SAVED)
+def test_a_push_that_the_simulator_has_not_saved_is_refused(push, tmp_path):
+    said = refused_by(talk, tmp_path / "talk.json", json.dumps({"pushes": [{"xml": GOOD}, {"xml": GOOD, **push}]}))
+    assert "里的第 2 次推送不是模拟器保存的样子" in said
+
+
+@pytest.mark.parametrize("push", [{}, {"id": 1, "copy_of": 2}, {"id": None, "reply": None}, {"reply": REPLY}])
+def test_a_push_that_it_may_have_saved_is_taken(push, tmp_path):
+    file = tmp_path / "talk.json"
+    file.write_text(json.dumps({"pushes": [{"xml": GOOD, **push}]}), "utf-8")
+    assert talk(str(file))[1] == [{"xml": GOOD, **push}]
+
+
+def reply(kind, fields=None, *parts):
+    return {"reply": {"type": kind, "parts": list(parts), "fields": fields or {}}}
+
+
+AS_SHOWN = [
+    ({}, "（没有保存）"),
+    ({"reply": None}, "（没有保存）"),
+    (reply("text", {}, "好", {"label": "看", "href": "1"}), "好看"),
+    (reply("text"), "（没有回复）"),
+    (reply(""), "（没有回复）"),
+    (reply("image", {"Image": {"MediaId": "媒"}, "CreateTime": "1"}), '[图片] {"MediaId": "媒"}'),
+    (reply("voice", {"Voice": {"B": "1", "A": "2"}}), '[语音] {"A": "2", "B": "1"}'),
+    (reply("video", {"Video": {}}), "[视频] {}"),
+    (reply("music", {}), "[音乐] null"),
+    (reply("news", {"Articles": {"item": []}, "News": 1}), '[图文] {"item": []}'),
+]
+
+
+@pytest.mark.parametrize(("push", "words"), AS_SHOWN)
+def test_what_the_user_has_seen_of_a_saved_reply(push, words):
+    assert as_shown(push) == words
+
+
+def test_the_line_is_that_of_the_file_also_where_it_begins_with_blank_ones(tmp_path):
+    file = tmp_path / "packet.xml"
+    assert "第 5 行" in refused_by(packet, file, "\n \n\n<xml>\n</a>\n")
+    file.write_bytes(b"a\nb\n\xff")
+    with pytest.raises(FileError, match="第 3 行"):
+        packet(str(file))
+    assert "有不能写进文件的字符" in refused_by(talk, file, json.dumps({"pushes": [{"xml": "<a>\ud800</a>"}]}))
+    deep = "<a>" * 16 + "</a>" * 16
+    file.write_text(f"\n{deep}\n", "utf-8")
+    assert packet(str(file)) == f"\n{deep}\n"
+    assert talk(str(file)) == (None, [{"xml": deep}])
