@@ -4,8 +4,11 @@ import errno
 import os
 import socket
 import ssl
+import threading
+from contextlib import contextmanager, suppress
 
 import pytest
+from certificates import certify
 
 from wx_mp_svr.desk import reaching
 from wx_mp_svr.desk.findings import NOT_REACHABLE, Finding
@@ -107,6 +110,11 @@ def test_why_a_name_has_no_address(exc, cause):
     assert public.fix == found.fix
 
 
+def test_what_another_client_says_of_a_name_is_understood():
+    assert reaching.unreachable("gaierror: [Errno -2] unknown", URL)[0] == "域名解析失败"
+    assert reaching.unreachable("BadStatusLine: gaierror", URL) is None
+
+
 @pytest.mark.parametrize(
     ("url", "local"),
     [
@@ -153,6 +161,10 @@ def test_which_addresses_wechat_gets_at():
     )
     assert public("http://[2001:4860::1]/", "2001:4860::1")[0][2] == "这是 IPv6 地址，微信只用 IPv4"
     assert public(URL, "10.0.0.1", "10.0.0.2")[0] == ("error", "公网地址", "10.0.0.1 是内网地址，微信访问不到")
+    assert public(URL, "10.0.0.1", "8.8.8.8")[0] == (
+        *("warning", "公网地址"),
+        "域名也解析到内网地址 10.0.0.1，微信可能连到它",
+    )
     assert public("http://127.0.0.5/", "127.0.0.5")[0] == ("error", "公网地址", "127.0.0.5 是内网地址，微信访问不到")
     for address, whose in {"198.18.0.1": "假地址", "198.19.255.255": "假地址", "127.0.0.5": "hosts 文件"}.items():
         level, _, cause = public(URL, address)[0]
@@ -219,3 +231,39 @@ def test_why_a_certificate_is_not_taken(exc, cause):
 def test_without_an_address_there_is_no_certificate_to_look_at():
     found = reaching.certificate("https://bot.example/", resolve=failing(socket.gaierror(socket.EAI_NONAME, "no")))
     assert found.cause == "TLS 握手失败（_LookUpError）"
+
+
+@contextmanager
+def https(folder, **how):
+    """Listen once with a certificate for 127.0.0.1; gives the URL."""
+    certify(folder, "127.0.0.1", **how)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "fullchain.pem", folder / "privkey.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            with listener.accept()[0] as sock, suppress(OSError):
+                context.wrap_socket(sock, server_side=True).close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("days", "level", "fix"),
+    [(90, "ok", ""), (14.1, "ok", ""), (13.9, "warning", "续期证书"), (1, "warning", "续期证书")],
+)
+def test_a_certificate_that_ends_within_two_weeks_is_a_warning(days, level, fix, tmp_path, monkeypatch):
+    dialled = []
+
+    def connect(address, timeout):
+        dialled.append(timeout)
+        return socket.create_connection(address, timeout)
+
+    with https(tmp_path, days=days) as url:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
+        found = reaching.certificate(url, 4.0, connect=connect)
+    assert found == Finding(level, "HTTPS 证书", f"证书还有 {days:.0f} 天过期", fix)
+    assert dialled == [4.0]
