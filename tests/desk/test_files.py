@@ -47,7 +47,7 @@ TALKS = [
     ('{"pushes": []}', "没有对话"),
     ('{"pushes": [{"xml": 1}]}', "没有对话"),
     (json.dumps({"pushes": [{"xml": GOOD}, {"xml": "<xml><A></xml>"}]}), "第 2 次推送 第 1 行：开始和结束的标签对不上"),
-    ("<xml>", "第 1 行：没有写完"),
+    ("<xml>", "talk.json 第 1 行：没有写完"),
 ]
 
 
@@ -131,7 +131,7 @@ def test_what_the_user_has_seen_of_a_saved_reply(push, words):
 def test_the_line_is_that_of_the_file_also_where_it_begins_with_blank_ones(tmp_path):
     file = tmp_path / "packet.xml"
     assert "第 5 行" in refused_by(packet, file, "\n \n\n<xml>\n</a>\n")
-    file.write_bytes(b"a\nb\n\xff")
+    file.write_bytes(b"a\nb\n\xff\nc\n")
     with pytest.raises(FileError, match="第 3 行"):
         packet(str(file))
     assert "有不能写进文件的字符" in refused_by(talk, file, json.dumps({"pushes": [{"xml": "<a>\ud800</a>"}]}))
