@@ -62,16 +62,21 @@ GOOD = [
     ),
     ("a module", f"{HEAD}{ECHO}server = Echo()\n", "bot:server"),
     ("a module that runs", f"{HEAD}{ECHO}Echo().run()\n", "bot"),
+    ("of two that run, the first", f"{HEAD}{ECHO}Echo().run()\nWxMpServer().run()\n", "bot.py"),
+    ("the one that is named, where it runs", f"{HEAD}{ECHO}b = Echo()\nb.run()\ndel b\n", "bot.py:b"),
+    ("one that runs before its name is there", f"{HEAD}{ECHO}Echo().run()\nb = 1\n", "bot.py:b"),
+    ("a named app", f"from flask import Flask\n{HEAD}{ECHO}app = Flask('host')\nEcho(app=app)\n", "bot.py:app"),
     ("what it imports", f"{HEAD}{ECHO}import words\nserver = Echo()\n", "bot.py"),
 ]
 
 
 @pytest.mark.parametrize(("title", "program", "target"), GOOD, ids=[row[0] for row in GOOD])
-def test_the_server_is_found(title, program, target):
+def test_the_server_is_found(title, program, target, tmp_path):
     write(program)
     write("", "words.py")
     server, name = load(target)
-    assert name == {"run without a name": "", "a run of its own": ""}.get(title, name)
+    assert sys.path[0] == str(tmp_path)
+    assert name == {"run without a name": "", "a run of its own": "", "a module": "server"}.get(title, name)
     assert isinstance(server, WxMpServer)
     assert server.settings.demo_values
     account = {name: getattr(server.settings, name) for name in ("token", "appid", "aes_key")}
@@ -98,6 +103,20 @@ WRONG = [
     ("a package of another name", "import dotenv_x as dotenv; import yaml_", "bot.py", "缺少 dotenv_x 这个包"),
     ("a module of a package", "from . import words", "bot.py", "写 wx-mp-svr dev 包名.模块名"),
     ("no such module", "", "nothing:server", "没有 nothing 这个模块"),
+    ("no such module of a package", "", "no.thing", "例如 wx-mp-svr dev no/thing.py"),
+    (
+        "an app without a server",
+        "from flask import Flask\napp = Flask('host')\napp.run()\n",
+        "bot.py",
+        "里没有 WxMpServer",
+    ),
+    (
+        "an app with two",
+        f"from flask import Flask\n{HEAD}app = Flask('host')\n"
+        "a, b = WxMpServer(app=app), WxMpServer(app=app, path='/b')\n",
+        "bot.py:app",
+        "有 2 个 WxMpServer，指明要哪一个：bot.py:名字",
+    ),
     ("not UTF-8", "x = '你好'".encode("gbk"), "bot.py", "请另存为 UTF-8"),
 ]
 
@@ -113,6 +132,30 @@ def test_what_is_wrong_is_said(program, target, words, tmp_path):
     assert words in str(error.value)
     assert "runpy" not in str(error.value)
     assert "wx_mp_svr/desk" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("dotenv", "python-dotenv"), ("yaml", "pyyaml"), ("PIL", "pillow"), ("bs4", "beautifulsoup4")]
+)
+def test_a_package_that_is_missing_has_the_name_by_which_it_is_installed(name, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, name, None)
+    write(f"import {name}")
+    with pytest.raises(LoadError, match=f"缺少 {name} 这个包：pip install {package}（"):
+        load("bot.py")
+
+
+def test_a_file_that_is_not_there_and_one_that_the_program_misses():
+    with pytest.raises(LoadError, match=r"^没有 bot\.py 这个文件$"):
+        load("bot.py")
+    write("open('data.txt')")
+    with pytest.raises(LoadError, match=r"^加载时出错：FileNotFoundError: "):
+        load("bot.py")
+
+
+def test_whoever_interrupts_the_loading_has_interrupted_it():
+    write("raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        load("bot.py")
 
 
 def test_the_program_is_main_while_it_is_served(tmp_path):
