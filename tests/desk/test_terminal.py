@@ -30,7 +30,7 @@ def test_the_secrets_of_the_settings_are_hidden_and_no_other_words():
 @pytest.mark.parametrize("token", ["", "ab", DEMO_TOKEN, DEMO_AES_KEY, DEMO_APPID])
 def test_what_is_no_secret_is_shown(token):
     hide({"WX_MP_TOKEN": token, "WX_MP_AES_KEY": token})
-    assert hidden(f"a {token} b abc") == f"a {token} b abc"
+    assert hidden(f"a {token} b abc XXXX") == f"a {token} b abc XXXX"
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,7 @@ def test_a_finding_without_cause_or_fix_is_shorter(capsys):
 BUBBLES = {
     "a": ["┌───┐", "│ a │", "└───┘"],
     "你好\na": ["┌──────┐", "│ 你好 │", "│ a    │", "└──────┘"],
+    "Ｗ\n1": ["┌────┐", "│ Ｗ │", "│ 1  │", "└────┘"],
     "！a\n\ncafe\u0301": ["┌──────┐", "│ ！a  │", "│      │", "│ cafe\u0301 │", "└──────┘"],
     "👨\u200d\u2764\ufe0f\nabc": ["┌─────┐", "│ 👨\u200d\u2764\ufe0f │", "│ abc │", "└─────┘"],
 }
