@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import stat
+import tempfile
 import time
 
 import pytest
@@ -83,3 +84,56 @@ def test_a_file_that_cannot_be_read_is_none(text, folder):
     (file,) = folder.glob("simulator-*.json")
     file.write_bytes(text.encode(errors="surrogatepass"))
     assert Keeping("bot.py 5002").talk == ""
+
+
+def test_a_folder_that_is_not_there_is_made_for_this_user(tmp_path, monkeypatch):
+    new = tmp_path / "run" / "bot"
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(new))
+    keeping = Keeping("bot.py 5002")
+    keeping.save("你好")
+    assert stat.S_IMODE(new.stat().st_mode) == 0o700
+    again = Keeping("bot.py 5002")
+    assert (again.talk, again.secret) == ("你好", keeping.secret)
+    keeping.save("再见")  # in the place of the other one
+    assert Keeping("bot.py 5002").talk == "再见"
+    assert len(list(new.iterdir())) == 1
+
+
+def test_without_a_folder_of_this_users_own_another_one_is_taken_or_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.delenv("RUNTIME_DIRECTORY")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    keeping = Keeping("bot.py 5002")
+    keeping.save("lost")
+    assert Keeping("bot.py 5002").talk == ""
+    Keeping("bot.py 5002", tmp_path).save("kept")
+    assert Keeping("bot.py 5002", tmp_path).talk == "kept"
+    assert Keeping("bot.py 5003", tmp_path).talk == ""
+
+
+def test_a_disk_that_is_full_does_not_spoil_the_end(folder):
+    keeping = Keeping("bot.py 5002")
+    keeping.save("{}")
+    (file,) = folder.glob("simulator-*.json")
+    file.unlink()
+    file.mkdir()  # stands for whatever keeps it from being written
+    keeping.save("{}")
+    assert Keeping("bot.py 5002").talk == ""
+
+
+def test_what_was_kept_for_an_hour_is_still_there_and_no_longer(folder):
+    Keeping("bot.py 5002").save("{}")
+    (file,) = folder.glob("simulator-*.json")
+    for age, left in ((KEEP_SECONDS - 60, 1), (KEEP_SECONDS + 1, 0)):
+        os.utime(file, (time.time() - age,) * 2)
+        Keeping("other.py 5002")
+        assert len(list(folder.glob("simulator-*.json"))) == left
+    assert KEEP_SECONDS == 3600
+
+
+def test_only_the_latest_challenges_are_known(folder):
+    keeping = Keeping("bot.py 5002")
+    challenges = [keeping.challenge() for _ in range(51)]
+    known = [keeping.is_known(challenge, sign(keeping.secret, challenge)) for challenge in challenges]
+    assert known == [False] + [True] * 50
+    assert len(set(challenges)) == 51
+    assert len(keeping.secret) > 40

@@ -53,6 +53,8 @@ def test_a_sealed_push_has_two_signatures_and_long_values_are_shortened():
     ]
     short = views.request_view("msg_signature=2", b"<xml><Encrypt>" + b"a" * 48 + b"</Encrypt></xml>", TOKEN)
     assert ["Encrypt", "a" * 48] in short["signatures"][1]["parts"]
+    broken = views.request_view("msg_signature=2", b"<xml", TOKEN)["signatures"][1]
+    assert (broken["parts"][-1], broken["joined"]) == (["Token", "******"], "******")
     assert short["signatures"][0] == {
         "name": "signature",
         "claimed": "",

@@ -48,7 +48,7 @@ class Keeping:
             self._file.unlink(missing_ok=True)
             file = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(file, "w", encoding="utf-8") as kept:
-                json.dump({"at": time.time(), "secret": self.secret, "talk": talk}, kept)
+                json.dump({"secret": self.secret, "talk": talk}, kept)
 
     def challenge(self) -> str:
         """Return what a page that comes back has to sign: once, and soon."""
