@@ -1,7 +1,12 @@
 """What the page gets to see of a push, value by value: signatures, headlines, and what can be taken away."""
 
+import sys
+from types import ModuleType
+
 import pytest
 
+from wx_mp_svr import WxMpServer
+from wx_mp_svr.config import DEMO_AES_KEY, DEMO_APPID, DEMO_TOKEN
 from wx_mp_svr.desk.findings import Finding
 from wx_mp_svr.desk.simulator import views
 from wx_mp_svr.testing import Result, Try
@@ -394,3 +399,34 @@ def test_an_application_is_imported_from_where_it_stands():
     assert "from shop.bot import application\n" in views.as_pytest([push_of()], app, ("shop.bot", "application"))
     assert "    wechat = FakeWeChat(application, token=" in views.as_pytest([push_of()], app, ("bot", "application"))
     assert "from wx_mp_svr.desk.simulator.views import as_curl\n" in views.as_pytest([push_of()], views.as_curl)
+
+
+def test_a_server_has_a_client_of_its_own_and_its_faults_are_expected_where_they_came():
+    server = WxMpServer(token=TOKEN, store="memory:", error_text="出错了")
+
+    def written(server, *pushes):
+        return views.as_pytest(pushes, server, ("bot", "server"))
+
+    head = "from bot import server\n\n\ndef test_text():\n    wechat = server.test_client"
+    assert written(server, push_of()).startswith(f"{head}()\n    result = wechat.send_text(")
+    assert written(server, push_of(content="出错了")).startswith(f"{head}(raise_errors=False)\n")
+    silent = WxMpServer(token=TOKEN, store="memory:", error_text="")
+    assert written(silent, push_of(content="")).startswith(f"{head}()\n")
+
+
+@pytest.mark.parametrize("mode", ["safe", "plain"])
+def test_the_demos_account_is_written_out(mode):
+    """In a module there is none."""
+    account = {"token": DEMO_TOKEN, "appid": DEMO_APPID, **({"aes_key": DEMO_AES_KEY} if mode == "safe" else {})}
+    text = views.as_pytest([push_of()], WxMpServer(store="memory:", mode=mode, **account), ("bot", "server"))
+    lines = "".join(f"os.environ.setdefault('WX_MP_{name.upper()}', {value!r})\n" for name, value in account.items())
+    assert text.startswith(f"import os\n\n{lines}\nfrom bot import server\n\n\ndef ")
+
+
+@pytest.mark.parametrize(("file", "name"), [("/x/my_bot.py", "my_bot"), (None, "demo")])
+def test_a_script_has_the_name_of_its_file(file, name, monkeypatch):
+    script = ModuleType("__script__")
+    script.application = lambda environ, start: []
+    script.__file__ = file
+    monkeypatch.setitem(sys.modules, "__script__", script)
+    assert f"from {name} import application\n" in views.as_pytest([push_of()], script.application)

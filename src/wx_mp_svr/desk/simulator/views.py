@@ -176,7 +176,7 @@ def as_pytest(pushes: Sequence[Json], target: Any, found: tuple[str, str] | None
         found: Its module and its name there, if they are known.
     """
     pushes = [push for push in pushes if not push["copy_of"] and push["reply"]]
-    last = pushes[-1] if pushes else {"mode": "plain", "fields": {}}
+    mode = pushes[-1]["mode"] if pushes else "plain"
     module, bot, remark = ("", repr(target), "") if isinstance(target, str) else _whereabouts(target, found)
     imports = [f"from {module} import {bot}{remark}"] if module else []
     if isinstance(target, WxMpServer):
@@ -194,9 +194,9 @@ def as_pytest(pushes: Sequence[Json], target: Any, found: tuple[str, str] | None
         wechat = f"{bot}.test_client({'raise_errors=False' if failed else ''})"
     else:
         imports = ["import os", "", *imports, "from wx_mp_svr.testing import FakeWeChat"]
-        secrets = ("token",) if last["mode"] == "plain" else ("token", "appid", "aes_key")
+        secrets = ("token",) if mode == "plain" else ("token", "appid", "aes_key")
         account = "".join(f', {secret}=os.environ["WX_MP_{secret.upper()}"]' for secret in secrets)
-        wechat = f"FakeWeChat({bot}{account}, mode={last['mode']!r})"
+        wechat = f"FakeWeChat({bot}{account}, mode={mode!r})"
     lines = [*imports, "", "", f"def {_test_name(pushes)}():", f"    wechat = {wechat}", *_talk_lines(pushes)]
     return "\n".join(lines) + "\n"
 
