@@ -1,0 +1,370 @@
+"""The talk of the simulator without its page: what it keeps, what watchers hear, and which saved talks it opens."""
+
+import copy
+import json
+
+import pytest
+from waiting import until
+
+from wx_mp_svr import WxMpServer
+from wx_mp_svr.clock import REAL
+from wx_mp_svr.desk.simulator.talk import KINDS, MAX_LINE, MAX_LINES, MENU, Talk, new_openid
+from wx_mp_svr.testing import FakeWeChat
+
+TOKEN, APPID, KEY = "TalksToken", "wx0a1b2c3d4e5f6a7b", "t" * 43
+SAFE = {"appid": APPID, "aes_key": KEY}
+
+
+def acknowledging(environ, start_response):
+    start_response("200 OK", [])
+    return [b"success"]
+
+
+def talk_of(target=acknowledging, *, name="名字", account=SAFE, **more):
+    return Talk(FakeWeChat(target, token=TOKEN, **account), name=name, **more)
+
+
+def state_of(talk):
+    return json.loads(next(talk.watch()))["state"]
+
+
+def pushes_of(talk):
+    return json.loads(next(talk.watch()))["pushes"]
+
+
+def say(talk, content="你好", **spec):
+    return talk.push(talk.build({"msg_type": "text", "elements": {"Content": content}, **spec}))
+
+
+def over(talk, *numbers):
+    return [until(lambda n=n: not (push := talk.get(n))["running"] and push) for n in numbers]
+
+
+# -- what the page begins with -----------------------------------------------------------------------------------------
+
+
+def test_a_talk_begins_with_the_account_without_its_secrets():
+    talk = talk_of(secret="known again")
+    state = state_of(talk)
+    [user] = state.pop("users")
+    assert state == {
+        "name": "名字",
+        "target": "本进程内",
+        "problem": "",
+        "broken": False,
+        "appid": APPID,
+        "token": "******",
+        "aes_key": "******",
+        "modes": ["plain", "compatible", "safe"],
+        "mode": "safe",
+        "scale": 1.0,
+        "bot_scales": False,
+        "faults": {"delay": 0, "drop": [], "duplicate": False, "skew": 0},
+        "secret": "known again",
+        "keeps": 500,
+        "fresh": True,
+        "menu": MENU,
+    }
+    assert (user[0], len(user)) == ("o", 28)
+    assert user.isalnum()
+
+
+def test_without_a_key_there_is_only_plain_mode_and_a_url_is_shown():
+    state = state_of(talk_of("http://127.0.0.1:1/wx", account={}))
+    assert (state["target"], state["aes_key"], state["modes"], state["mode"]) == (
+        *("http://127.0.0.1:1/wx", "", ["plain"], "plain"),
+    )
+
+
+def test_people_who_make_up_openids_get_other_ones():
+    made = {new_openid() for _ in range(200)}
+    assert len(made) == 200
+    assert all(one.isalnum() and len(one) == 28 and one.startswith("o") for one in made)
+
+
+def test_a_bot_that_could_not_be_loaded_is_pushed_nothing():
+    talk = talk_of(broken="语法错误")
+    assert (state_of(talk)["broken"], state_of(talk)["problem"]) == (True, "语法错误")
+    with pytest.raises(ValueError, match="没有加载成功"):
+        say(talk)
+    talk.follow()
+    assert pushes_of(talk) == []
+
+
+# -- what watchers hear ------------------------------------------------------------------------------------------------
+
+
+def test_watchers_hear_of_everything_that_changes():
+    talk = talk_of()
+    watching = talk.watch()
+    assert json.loads(next(watching)) == {"state": state_of(talk), "pushes": [], "all": True}
+    talk.configure({"mode": "plain"})
+    assert json.loads(next(watching))["state"]["mode"] == "plain"
+    over(talk, say(talk))
+    heard = [json.loads(next(watching)) for _ in range(4)]
+    assert [list(message) for message in heard] == [["state"], ["pushes"], ["pushes"], ["pushes"]]
+    assert heard[0]["state"]["fresh"] is False
+    began, answered, ended = (message["pushes"][0] for message in heard[1:])
+    assert (began["running"], began["tries"], began["reply"]) == (True, [], None)
+    assert (answered["running"], len(answered["tries"])) == (True, 1)
+    assert (ended["running"], ended["finding"]["level"]) == (False, "warning")
+    talk.clear()
+    assert json.loads(next(watching)) == {"state": state_of(talk), "pushes": [], "all": True}
+    watching.close()
+
+
+def test_a_push_is_shown_with_all_that_is_known_of_it():
+    talk = talk_of(account={})
+    user = state_of(talk)["users"][0]
+    before = REAL.wall()
+    [push] = over(talk, say(talk))
+    shown = {**push}
+    for name in ("xml", "request", "tries", "finding"):
+        assert shown.pop(name)
+    assert before * 1000 - 1 <= shown.pop("at") <= REAL.wall() * 1000
+    assert shown.pop("elapsed") > 0
+    fields = shown.pop("fields")
+    assert (fields["Content"], fields["FromUserName"]) == ("你好", user)
+    assert shown == {
+        "id": 1,
+        "openid": user,
+        "mode": "plain",
+        "scale": 1.0,
+        "copy_of": None,
+        "repeat_of": None,
+        "silent": False,
+        "running": False,
+        "reply": {"type": "", "content": "", "parts": [], "fields": {}},
+        "faults": [],
+        "notes": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("xml", "silent"),
+    [
+        ("<xml><MsgType>text</MsgType></xml>", False),
+        ("<xml><InfoType>x</InfoType></xml>", True),
+        ("<xml><MsgType>event</MsgType><Event>UNSUBSCRIBE</Event></xml>", True),
+        ("<xml><MsgType>event</MsgType><Event>CLICK</Event></xml>", False),
+        ("<xml><broken", True),
+    ],
+)
+def test_to_some_pushes_nobody_sees_an_answer(xml, silent):
+    talk = talk_of()
+    [push] = over(talk, talk.push(xml))
+    assert push["silent"] is silent
+    assert any(row["event"] == "unsubscribe" and row["answerable"] == "no" for row in KINDS)
+
+
+def test_which_pushes_are_the_same():
+    talk = talk_of()
+    number = say(talk)
+    again, renewed = talk.again(number, new=False), talk.again(number, new=True)
+    first, second, third = over(talk, number, again, renewed)
+    assert [push["repeat_of"] for push in (first, second, third)] == [None, 1, None]
+    broken = [talk.push("<xml><broken") for _ in range(2)]
+    assert [push["repeat_of"] for push in over(talk, *broken)] == [None, None]
+    assert [push["id"] for push in talk.until(2)] == [1, 2]
+    with pytest.raises(KeyError):
+        talk.again(99, new=True)
+
+
+# -- the bot's side ----------------------------------------------------------------------------------------------------
+
+
+def test_what_a_bot_says_stands_with_its_message_and_has_an_end():
+    talk = talk_of()
+    number, other = say(talk), say(talk, "别的")
+    push, _ = over(talk, number, other)
+    talk.note(push["fields"], {"level": "INFO", "text": "x" * (MAX_LINE + 1)})
+    assert push["bot"] == {
+        "handler": "",
+        "took": None,
+        "lines": [{"level": "INFO", "text": "x" * MAX_LINE}],
+        "failed": False,
+        "runs": 0,
+    }
+    talk.note(push["fields"], {"level": "INFO", "text": "a", "handler": "hello (bot.py:1)", "took": 0.5})
+    talk.note(push["fields"], {"level": "ERROR", "text": "b", "handler": "hi", "took": 1, "traceback": "KeyError"})
+    talk.note(push["fields"], {"level": "INFO", "text": "c", "handler": "hi", "took": 2})
+    bot = push["bot"]
+    assert (bot["handler"], bot["took"], bot["failed"], bot["runs"]) == ("hi", 2, True, 3)
+    assert bot["lines"][2] == {"level": "ERROR", "text": "b\nKeyError"}
+    for _ in range(MAX_LINES):
+        talk.note(push["fields"], {"level": "ERROR", "text": "more"})
+    assert (len(bot["lines"]), MAX_LINES, MAX_LINE) == (100, 100, 8000)
+    assert "bot" not in talk.get(other)
+
+
+# -- keeping -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_talk_holds_no_secret_and_nothing_of_this_machine():
+    talk = talk_of(secret="known again")
+    [push] = over(talk, say(talk))
+    talk.note(push["fields"], {"level": "INFO", "text": "/home/me/bot.py"})
+    document = talk.save()
+    saved = json.loads(document)
+    assert list(saved) == ["wx-mp-svr", "users", "menu", "pushes"]
+    assert saved["pushes"] == json.loads(json.dumps([{name: push[name] for name in push if name != "bot"}]))
+    assert not any(secret in document for secret in (TOKEN, KEY, "known again", "/home/me"))
+    assert "你好" in document
+
+
+def saved_talk():
+    talk = talk_of()
+    over(talk, say(talk))
+    return json.loads(talk.save())
+
+
+WHOLE = saved_talk()
+PARTS = [
+    *((name,) for name in ("at", "xml", "fields", "openid", "mode", "scale", "elapsed", "request", "reply", "tries")),
+    *(("request", name) for name in ("query", "body", "params", "signatures")),
+    *(("reply", name) for name in ("type", "content", "parts", "fields")),
+    *(("tries", 0, name) for name in ("number", "started", "elapsed", "outcome", "headers", "checks")),
+]
+
+
+@pytest.mark.parametrize("path", PARTS, ids=str)
+@pytest.mark.parametrize("wrong", [None, b""], ids=["missing", "wrong"])
+def test_a_talk_that_lacks_something_is_not_opened(path, wrong):
+    document = copy.deepcopy(WHOLE)
+    holder = document["pushes"][0]
+    for name in path[:-1]:
+        holder = holder[name]
+    if wrong is None:
+        del holder[path[-1]]
+    else:
+        holder[path[-1]] = wrong
+    talk = talk_of()
+    with pytest.raises(ValueError, match="对话文件不完整"):
+        talk.open(document)
+    assert pushes_of(talk) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"wx-mp-svr": "other"}, "这不是模拟器保存的对话"),
+        ({"pushes": {}}, "这不是模拟器保存的对话"),
+        ({"pushes": WHOLE["pushes"] * 501}, "这不是模拟器保存的对话"),
+        ({"pushes": [{**WHOLE["pushes"][0], "tries": []}]}, "对话文件不完整"),
+        ({"sessions": []}, "对话文件不完整"),
+        ({"sessions": {"o_1": []}}, "对话文件不完整"),
+        ({"sessions": {"<b>": {}}}, "OpenID"),
+        ({"users": []}, "用户须有"),
+        ({"menu": {}}, "菜单须为"),
+    ],
+)
+def test_a_document_that_is_no_talk_is_not_opened(changes, words):
+    talk = talk_of()
+    with pytest.raises(ValueError, match=words):
+        talk.open({**WHOLE, **changes})
+    assert pushes_of(talk) == []
+
+
+LINK = {"label": "看", "href": "u", "words": "", "menu_id": ""}
+
+
+@pytest.mark.parametrize(
+    "part", [1, {**LINK, "label": 1}, *({n: v for n, v in LINK.items() if n != name} for name in LINK)]
+)
+def test_a_reply_of_anything_but_words_and_links_is_not_opened(part):
+    [push] = WHOLE["pushes"]
+    talk = talk_of()
+    talk.open({**WHOLE, "pushes": [{**push, "reply": {**push["reply"], "parts": ["好", LINK]}}]})
+    with pytest.raises(ValueError, match="对话文件不完整"):
+        talk.open({**WHOLE, "pushes": [{**push, "reply": {**push["reply"], "parts": ["好", part]}}]})
+
+
+def test_an_opened_talk_has_numbers_of_its_own_and_only_words_of_ours():
+    [push] = WHOLE["pushes"]
+    odd = {"finding": {"level": "bad", "cause": "", "fix": ""}, "faults": "x", "notes": ["a", 1], "running": True}
+    pushes = [{**push, "id": 7}, {**push, "id": 9, "copy_of": 7, "repeat_of": 7, **odd}, {**push, "repeat_of": 5}]
+    talk = talk_of()
+    over(talk, say(talk))
+    talk.open({**WHOLE, "pushes": pushes * 166})
+    opened = pushes_of(talk)
+    assert [one["id"] for one in opened[:3]] == [2, 3, 4]
+    assert len(opened) == 498
+    first, second, third = opened[-3:]
+    assert first["finding"] == push["finding"]
+    assert (second["copy_of"], second["repeat_of"], second["running"]) == (first["id"], first["id"], False)
+    assert (second["finding"], second["faults"], second["notes"]) == (None, [], ["a"])
+    assert (third["copy_of"], third["repeat_of"]) == (None, None)
+    assert state_of(talk)["fresh"] is False
+    assert say(talk) == 500
+
+
+@pytest.mark.parametrize("missing", ["level", "cause", "fix"])
+def test_half_a_finding_is_none(missing):
+    [push] = WHOLE["pushes"]
+    finding = {"level": "ok", "cause": "c", "fix": "f"}
+    for found, kept in ((finding, finding), ({k: v for k, v in finding.items() if k != missing}, None)):
+        talk = talk_of()
+        talk.open({**WHOLE, "pushes": [{**push, "finding": found}]})
+        assert pushes_of(talk)[0]["finding"] == kept
+
+
+def counting(req):
+    req.session["n"] = req.session.get("n", 0) + 1
+    return str(req.session["n"])
+
+
+def test_what_a_bot_remembers_is_saved_and_opened_for_its_users():
+    def talk_with_memory():
+        server = WxMpServer(token=TOKEN, store="memory:", on_message=counting)
+        return talk_of(server, account={})
+
+    talk, other = talk_with_memory(), talk_with_memory()
+    talk.configure({"users": ["o_1", "o_2", "o_3"]})
+    over(talk, *(say(talk, openid=user) for user in ("o_1", "o_1", "o_2")))
+    saved = json.loads(talk.save())
+    assert saved["sessions"] == {"o_1": {"n": 2}, "o_2": {"n": 1}}
+    over(other, say(other, openid="o_2"), say(other, openid="o_2"))
+    other.open(saved)
+    assert state_of(other)["users"] == ["o_1", "o_2", "o_3"]
+    [push] = over(other, say(other, openid="o_2"))
+    assert push["reply"]["content"] == "2"
+
+
+# -- a pause -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_talk_goes_on_after_a_pause():
+    talk = talk_of()
+    talk.configure({"mode": "compatible", "scale": 0.5, "users": ["o_1"], "faults": {"skew": 1}})
+    over(talk, say(talk))
+    paused = json.loads(talk.pause())
+    assert list(paused) == ["state", "pushes", "last_id"]
+    assert list(paused["state"]) == ["mode", "scale", "faults", "users", "menu"]
+    again = talk_of()
+    again.resume(talk.pause())
+    state = state_of(again)
+    assert {name: state[name] for name in paused["state"]} == paused["state"]
+    assert state["fresh"] is False
+    assert pushes_of(again) == paused["pushes"]
+    assert say(again) == 2
+
+
+def test_what_nobody_had_answered_is_pushed_again_but_not_its_copies():
+    talk = talk_of()
+    over(talk, say(talk, "一"), say(talk, "二"), say(talk, "三"))
+    paused = json.loads(talk.pause())
+    paused["pushes"][1]["running"] = paused["pushes"][2]["running"] = True
+    paused["pushes"][2]["copy_of"] = 2
+    again = talk_of()
+    again.resume(json.dumps(paused))
+    over(again, 4)
+    assert [(push["id"], push["fields"]["Content"]) for push in again.until(99)] == [(1, "一"), (4, "二")]
+    broken = talk_of(broken="语法错误")
+    broken.resume(json.dumps(paused))
+    assert [push["id"] for push in broken.until(99)] == [1]
+
+
+def test_a_mode_that_is_no_more_is_left_and_a_talk_that_never_began_is_fresh():
+    again = talk_of(account={})
+    again.resume(talk_of().pause())
+    assert (state_of(again)["mode"], state_of(again)["fresh"]) == ("plain", True)
