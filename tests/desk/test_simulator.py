@@ -149,19 +149,31 @@ def test_a_form_of_another_site_cannot_post():
 )
 def test_the_browser_is_told_to_run_and_load_nothing_else(path):
     headers = Page(bot()).get(path).headers
-    policy = headers["Content-Security-Policy"]
-    assert "default-src 'none'" in policy
-    assert "script-src 'self';" in policy
-    assert "unsafe" not in policy
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Content-Security-Policy"].split("; ") == [
+        *("default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data:", "connect-src 'self'"),
+        *("base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"),
+    ]
+    assert (headers["X-Content-Type-Options"], headers["Referrer-Policy"]) == ("nosniff", "no-referrer")
+    assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Cache-Control"] == "no-store"
 
 
 def test_the_page_needs_nothing_from_elsewhere():
     page = Page(bot())
     html = page.get("").text
     assert re.findall(r'(?:src|href)="([^"]+)"', html) == ["static/icon.svg", "static/style.css", "static/main.js"]
-    assert page.get("static/main.js").content_type.startswith("text/javascript")
+    types = {"main.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
+    assert {name: page.get(f"static/{name}").mimetype for name in types} == types
+    assert (
+        page.get("static/main.js").mimetype_params
+        == page.get("static/style.css").mimetype_params
+        == {"charset": "utf-8"}
+    )
+    assert page.get("static/kinds.json").mimetype == "application/json"
+    assert page.get("talk.json").headers["Content-Disposition"] == 'attachment; filename="wechat-talk.json"'
+    assert page.get("talk.json").mimetype == "application/json"
+    page.text()
+    assert page.get("push/1/curl").content_type == "text/plain; charset=utf-8"
     assert page.get("static/../talk.py").status_code == 404
     assert page.get("static/%2e%2e/talk.py").status_code == 404
 
