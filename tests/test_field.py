@@ -230,13 +230,17 @@ def test_an_old_name_says_the_new_one(old, new):
     ("old", "new"),
     [
         ("set_message_handler", "@server.on_message"),
+        ("set_event_handler", "@server.on_subscribe or @server.on_event"),
+        ("set_error_handler", "@server.on_error"),
         ("handler", "@server.on_message"),
         ("filter", '@server.text("...")'),
         ("key_click", '@server.event("CLICK", key="...")'),
+        ("subscribe", "@server.on_subscribe"),
+        ("click", '@server.event("CLICK")'),
     ],
 )
 def test_an_old_method_says_the_new_one(old, new):
-    with pytest.raises(AttributeError, match=re.escape(new)):
+    with pytest.raises(AttributeError, match=rf"; write {re.escape(new)} instead / 现在写作 {re.escape(new)}$"):
         getattr(bot(), old)
     with pytest.raises(AttributeError, match=r"no attribute 'nonsense'$"):
         bot().nonsense  # noqa: B018
