@@ -53,7 +53,7 @@ SAID_OF = [
     ),
     *(
         ({**PLAIN, "store": store}, ["store"])
-        for store in ("sqlite:", "redis:", "redis://", "redisss://a", "unix://", "Memory:", "a memory:", object())
+        for store in ("sqlite:", "redis:", "redis://", "redisss://a", "unix://", "Memory:", "a memory:", 5)
     ),
     ({**PLAIN, "fetch_words": " \n"}, ["fetch_words"]),
     ({**PLAIN, "held_after": 4.3}, ["hang_up"]),
