@@ -132,7 +132,7 @@ def test_a_tap_needs_a_link_to_tap():
         "<xml><FromUserName>oAsked</FromUserName></xml>",
         [],
         "text",
-        menu.format(1) + menu.format(2) + '<a href="u">3</a>',
+        menu.format(0) + menu.format(1) + menu.format(2) + '<a href="u">3</a>',
     )
     wechat.tap(result)
     wechat.tap(result, openid="oOther")
