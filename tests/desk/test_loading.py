@@ -95,7 +95,7 @@ WRONG = [
     ),
     ("no such name", f"{HEAD}a = WxMpServer()\n", "bot.py:b", "bot.py 里没有 b"),
     ("another thing", f"{HEAD}a = WxMpServer()\n", "bot.py:WxMpServer", "bot.py 里的 WxMpServer 不是 WxMpServer"),
-    ("a syntax error", f"{HEAD}def f(:\n", "bot.py", "语法错误（bot.py:2）"),
+    ("a syntax error", f"{HEAD}def f(:\n", "bot.py", "语法错误（bot.py:2）\n\nFile "),
     ("a setting", f"{HEAD}a = WxMpServer(tokn=1)\n", "bot.py", "（bot.py:2）\n\n  没有 tokn 这个设置，是不是 token？"),
     ("a bug", f"{HEAD}a = {{}}['b']\n", "bot.py", "加载时出错：KeyError: 'b'"),
     ("an exit", "raise SystemExit('缺少密钥')", "bot.py", "没有运行 WxMpServer 就结束了：缺少密钥"),

@@ -229,6 +229,7 @@ def test_the_echostr_is_another_one_each_time():
     first, second = (params_of(query)["echostr"] for _, _, query, _ in bot.seen)
     assert first != second
     assert (first + second).isdigit()
+    assert max(len(first), len(second)) > 10
 
 
 def test_who_does_not_answer_is_not_verified():
