@@ -84,6 +84,7 @@ def real_seconds(call):
 
 def test_the_wall_clock_begins_now_and_runs_at_the_same_rate():
     clock = FastClock(jumps=True)
+    assert (clock.rate, FastClock(10).rate) == (1, 10)
     assert abs(clock.wall() - time.time()) < 1
     before = clock.wall()
     clock.sleep(3600)
