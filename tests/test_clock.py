@@ -134,11 +134,11 @@ def test_whoever_goes_on_waiting_keeps_the_time_jumping():
     with clock.foreground():
         with clock.foreground():
             pass
-        assert real_seconds(lambda: clock.sleep(60)) < 2
+        assert real_seconds(lambda: clock.sleep(60)) < 20
     threads = [threading.Thread(target=clock.sleep, args=(seconds,)) for seconds in (60, 90)]
     for thread in threads:
         thread.start()
-    assert real_seconds(lambda: [thread.join() for thread in threads]) < 2
+    assert real_seconds(lambda: [thread.join() for thread in threads]) < 20
 
 
 def test_time_only_flows_while_somebody_works():

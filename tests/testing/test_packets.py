@@ -62,7 +62,7 @@ def test_a_packet_without_an_id_gets_a_second_of_its_own():
     event = "<xml><FromUserName>o_renewed</FromUserName><CreateTime>1</CreateTime></xml>"
     seconds = [int(first(renewed(event), "CreateTime")) for _ in range(3)]
     assert seconds == [seconds[0] + n for n in range(3)]
-    assert abs(seconds[0] - time.time()) < 5
+    assert abs(seconds[0] - time.time()) < 60
     other = event.replace("o_renewed", "o_renewed_too")
     assert int(first(renewed(other), "CreateTime")) < seconds[-1]
     message = event.replace("</xml>", "<MsgId>1</MsgId></xml>")
