@@ -1,5 +1,6 @@
 """How a push travels: what stands on the wire, which address is dialled, and what an application in this process sees."""
 
+import re
 import socket
 import ssl
 import threading
@@ -92,10 +93,16 @@ class Listener:
         with connection, suppress(OSError):  # who asks may go away early
             if self.context:
                 connection = self.context.wrap_socket(connection, server_side=True)
-            while b"\r\n\r\n" not in self.came and (more := connection.recv(65536)):
+            # All of it: to close over what is still on its way would take the answer back.
+            while not self.is_whole() and (more := connection.recv(65536)):
                 self.came += more
             connection.sendall(self.answer)
             connection.close()
+
+    def is_whole(self):
+        head, _, body = self.came.partition(b"\r\n\r\n")
+        length = re.search(rb"Content-Length: (\d+)", head)
+        return b"\r\n\r\n" in self.came and len(body) >= int(length[1] if length else 0)
 
     def __exit__(self, *_):
         self.thread.join(10)
