@@ -43,9 +43,16 @@ class Running:
         return self.log.read_text(errors="replace")
 
 
+# Below those that the kernel gives to outgoing connections; each worker of a run has its own. None is given twice.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = list(range(10_240 + WORKER % 32, 32_000, 32))
+random.shuffle(PORTS)
+
+
 def free_port() -> int:
-    """Find a port below those that the kernel gives to outgoing connections, so that none of them takes it meanwhile."""
-    for port in random.sample(range(10_240, 32_000), 200):
+    """Find a port that nobody takes until it is listened at."""
+    while PORTS:
+        port = PORTS.pop()
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
