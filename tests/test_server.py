@@ -162,6 +162,17 @@ def test_one_thread_a_process_is_said_once(caplog):
         assert caplog.text.count("服务器只有一个线程") == (not threads)
 
 
+@pytest.mark.parametrize(
+    ("path", "statuses"),
+    [("/wx_mp_cb", {"403 FORBIDDEN"}), ("/wx_mp_cb/", {"403 FORBIDDEN"}), ("/wx_mp_cb//", {"404 NOT FOUND"})],
+)
+def test_a_path_is_never_redirected(path, statuses):
+    """WeChat does not follow. In front of Flask, and as a view of an app that has hooks."""
+    view = Flask("app", static_folder=None)
+    view.before_request(lambda: None)
+    assert {asked(server, PATH_INFO=path, QUERY_STRING="a=1")[0] for server in (bot(), bot(app=view))} == statuses
+
+
 def test_a_push_of_wechats_cloud_is_recognized(caplog):
     asked(bot(), REQUEST_METHOD="POST", HTTP_X_WX_SOURCE="weixin")
     assert "微信云托管" in caplog.text
