@@ -216,6 +216,10 @@ def test_a_decimal_is_a_float(written, value):
     assert location_msg(Location_X=written).location_x == value
 
 
+def test_what_was_said_is_read_where_wechat_has_understood_it():
+    assert read_msg({**WHO, "MsgType": "voice", "Recognition": "你好"}).recognition == "你好"
+
+
 def test_what_is_absent_is_none_or_empty():
     req = read_msg({"ToUserName": "gh_1", "FromUserName": "o_1", "MsgType": "location"})
     assert (req.create_time, req.location_x, req.scale, req.idx) == (None, None, None, None)

@@ -165,6 +165,9 @@ def test_which_pushes_are_the_same():
     assert [push["repeat_of"] for push in (first, second, third)] == [None, 1, None]
     broken = [talk.push("<xml><broken") for _ in range(2)]
     assert [push["repeat_of"] for push in over(talk, *broken)] == [None, None]
+    head = "<FromUserName>o_1</FromUserName><CreateTime>1</CreateTime>"
+    events = [talk.push(f"<xml>{head}<Event>{name}</Event></xml>") for name in ("SCAN", "VIEW", "SCAN")]
+    assert [push["repeat_of"] for push in over(talk, *events)] == [None, None, events[0]]
     assert [push["id"] for push in talk.until(2)] == [1, 2]
     with pytest.raises(KeyError):
         talk.again(99, new=True)
