@@ -151,10 +151,10 @@ def slow(req):
     begun.release()
     time.sleep(60)
 
-for n in range(3):
+for n in range(5):
     server = WxMpServer(token=f"Grace{n}", store="memory:", grace=2, on_message=slow)
     threading.Thread(target=FakeWeChat(server, token=f"Grace{n}").send_text, args=("x",), daemon=True).start()
-for _ in range(3):
+for _ in range(5):
     assert begun.acquire(timeout=20)
 print(time.time(), flush=True)
 """
@@ -170,7 +170,7 @@ def test_grace_is_spent_once_for_all_accounts(tmp_path):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr.decode()
-    assert 2 <= time.time() - float(done.stdout) < 4
+    assert 2 <= time.time() - float(done.stdout) < 8  # and not 10
 
 
 def test_late_is_what_the_ledger_says_and_not_what_two_clocks_say(tmp_path):

@@ -265,11 +265,11 @@ def test_a_program_that_does_not_end_is_said_and_begun_anew_when_it_is_saved(tmp
 
 def test_the_bots_clock_runs_with_the_pages(tmp_path):
     """A handler's own sleep is real time; what the bot does by the clock is quicker with the page."""
-    slow = BOT.replace("time.sleep(60)", "time.sleep(1); return '久等'")
+    slow = BOT.replace("time.sleep(60)", "time.sleep(3); return '久等'")
     with desk(tmp_path, slow) as mine:
-        mine.ask("state", {"scale": 0.1})
+        mine.ask("state", {"scale": 0.3})
         push = mine.say("慢")
-        assert push["scale"] == 0.1
+        assert push["scale"] == 0.3
         assert [attempt["outcome"] for attempt in push["tries"]][-1] in ("answered", "harmful")
         assert len(push["tries"]) in (2, 3)
         assert push["bot"]["took"] > 5  # seconds of WeChat's
