@@ -22,6 +22,9 @@ class Hands:
     def now(self):
         return self.time
 
+    def wall(self):
+        return 1_700_000_000 + self.time  # the 80000th second of a day
+
 
 @pytest.fixture
 def hands():
@@ -66,7 +69,7 @@ def test_the_latest_run_is_the_one_that_counts(ledger):
 
 
 def test_a_push_that_nobody_has_claimed_has_no_run(ledger):
-    assert ledger.look(PUSH, 1) == Standing(None, Claim(), "", None)
+    assert ledger.look(PUSH, 1) == Standing(None, Claim(0, ""), "", None)
 
 
 def test_a_queued_run_belongs_to_the_worker_that_starts_it_first(ledger):
@@ -237,6 +240,39 @@ def test_a_number_leads_to_one_answer_as_long_as_that_is_kept(ledger, hands):
     assert numbers == [1, 2, 3, 4, 1, 2, 3, 5]
     assert ledger.find(USER, 4) == "evening"
     assert ledger.number_of("evening", USER) == 4
+
+
+def test_while_nobody_knows_how_far_the_count_was_numbers_begin_far_beyond_it(ledger, store, hands):
+    """With the second of the day: another machine that is cut off as well counts from another one, most likely."""
+    assert ledger.number_of("before", USER) == 1
+    store.down = True
+    assert [ledger.number_of(f"at once {n}", USER) for n in range(3)] == [90_000, 90_001, 90_002]
+    hands.time = 6_399.5
+    assert ledger.number_of("later", USER) == 96_399
+    hands.time = 6_400
+    assert ledger.number_of("after midnight", USER) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("number", "time", "comes"),
+    [
+        (90_000, 0, True),
+        (90_000, 839, True),
+        (90_000, 840, False),  # a quarter of an hour, less what two clocks may differ
+        (90_000, -60, True),  # it was promised by a clock that is ahead
+        (90_000, -61, False),
+        (96_399, 6_400, True),  # midnight has been meanwhile
+        (10_000, 6_400, True),
+        (3_600, 0, False),  # it was counted, so the store was there when it was promised
+    ],
+)
+def test_an_answer_promised_where_the_store_was_out_of_reach_may_come_for_a_while(
+    ledger, store, hands, number, time, comes
+):
+    hands.time = time
+    assert ledger.may_come(number) == comes
+    store.down = True
+    assert ledger.may_come(number)
 
 
 def test_an_offer_is_mentioned_once(ledger, store):
