@@ -113,7 +113,6 @@ class Runs(ForkAware):
     def begin(self) -> None:
         """Set up what does not survive a fork."""
         self._lock = threading.Lock()
-        self._known = False  # to those who close at exit
         self.here: dict[str, Answer] = {}
         self._coroutines = 0
         # By user, how many messages are running or queued.
@@ -252,8 +251,7 @@ class Runs(ForkAware):
     def _enter(self, answer: Answer) -> None:
         self.here[answer.push] = answer
         self.alive.wake()
-        if not self._known and self._clock is REAL:  # what a test leaves behind is not waited for
-            self._known = True
+        if self._clock is REAL:  # what a test leaves behind is not waited for
             _at_work.add(self)
 
     def _leave(self, answer: Answer) -> None:
@@ -341,11 +339,7 @@ class Runs(ForkAware):
         waited = max(0.0, self._clock.wall() - float(job["arrived"]))
         answer = self._answer(push, req, number, self._clock.now() - waited, queued=True)
         self._enter(answer)
-        if self._driver.pace_of(found.handler).is_async:
-            self._count(req, 1)
-            self._loop.run(self._run_async(answer, found))
-        else:
-            _alone(self._run, answer, found)
+        _alone(self._run, answer, found)  # which waits for what is asynchronous
 
     def session_of(self, account: str, openid: str) -> Session:
         """Return a user's session, for who is no handler; use it as a `with` block."""

@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
     xml: str | None
     how: How
-    number: int = 1
+    number: int
 
 
 class Try:
