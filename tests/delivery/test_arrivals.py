@@ -9,16 +9,18 @@ import pytest
 from waiting import until
 from wechat import TEXT_FIELDS
 
-from wx_mp_svr.clock import FastClock
+from wx_mp_svr.clock import REAL, FastClock
 from wx_mp_svr.config import Settings
+from wx_mp_svr.delivery import runs
 from wx_mp_svr.delivery.arrivals import Arrivals
 from wx_mp_svr.delivery.ledger import MAX_RUNS, Claim, Ledger, Page
 from wx_mp_svr.delivery.links import Links, Tap
 from wx_mp_svr.delivery.push import push_key, user_key
 from wx_mp_svr.delivery.rules import Times
-from wx_mp_svr.delivery.runs import MAX_OF_USER, QUEUE_SECONDS, Runs
+from wx_mp_svr.delivery.runs import MAX_COROUTINES, MAX_OF_USER, QUEUE_SECONDS, Runs
 from wx_mp_svr.delivery.texts import Texts
 from wx_mp_svr.handling.handlers import Handlers
+from wx_mp_svr.living import Living
 from wx_mp_svr.messages import read_msg
 from wx_mp_svr.store.alive import beat_key
 from wx_mp_svr.store.locks import Locks
@@ -38,8 +40,8 @@ EVENT |= {"MsgType": "event", "Event": "CLICK", "EventKey": "k"}
 class Process:
     """A process whose clock jumps; its handler gets the message and the process. `elsewhere` is another one's ledger."""
 
-    def __init__(self, handler=lambda req, process: "好", store=None, place=None, **settings):
-        self.clock = FastClock(jumps=True)
+    def __init__(self, handler=lambda req, process: "好", store=None, place=None, clock=None, **settings):
+        self.clock = clock or FastClock(jumps=True)
         self.store = MemoryStore(clock=self.clock.now) if store is None else store
         self.settings = Settings(token="Arrivals1", **settings)
         self.ran = []
@@ -123,8 +125,10 @@ def test_a_copy_gets_the_reply_that_was_kept(answer, xml, first):
 
 @pytest.mark.parametrize(("answer", "xml", "how"), [("好", ("好",), "reply"), ("", "", "ack")])
 def test_a_try_waits_for_its_answer(answer, xml, how):
-    outcome = Process(lambda req, process: process.clock.sleep(2) or answer).push()
+    process = Process(lambda req, process: process.clock.sleep(2) or answer)
+    outcome = process.push()
     assert (said(outcome), outcome.how) == (xml, how)
+    assert process.arrivals.stats()["held"] == 0
 
 
 def test_an_answer_that_was_begun_here_is_sent_even_if_the_store_forgets_it_at_once():
@@ -358,6 +362,18 @@ def test_of_one_user_eight_messages_are_at_work_at_most(handler, caplog):
     assert process.runs.stats()["running"] == 0
 
 
+def test_of_coroutines_there_are_as_many_as_may_be():
+    """They cost no thread, but memory."""
+    process = Process(sleeps_async)
+    process.runs._coroutines = others = MAX_COROUTINES - 1
+    assert process.start(MsgId="1").page(1) is None
+    until(lambda: process.runs._coroutines == MAX_COROUTINES)
+    assert read_xml(process.start(MsgId="2").page(1).xml)["Content"] == BUSY
+    process.clock.sleep(31)
+    until(lambda: process.runs._coroutines == others)
+    assert process.start(MsgId="3").page(1) is None
+
+
 @pytest.mark.parametrize("handler", [sleeps, sleeps_async])
 def test_where_no_thread_is_to_be_had_the_user_gets_the_error_text_each_time_anew(handler, caplog):
     process = Process(handler)
@@ -418,6 +434,17 @@ def test_a_claim_outlives_the_longest_run():
     assert process.ledger.look(PUSH, 1).claim == Claim(1, process.runs.alive.process)
 
 
+def test_claims_that_the_store_has_kept_are_written_again_once_a_minute():
+    """Each is a write, and a bot may have thousands at work."""
+    process, written = Process(lambda req, process: process.clock.sleep(150)), []
+    keep = process.store.set
+    process.store.set = lambda key, *rest: written.append(process.clock.now()) if ":run:" in key else keep(key, *rest)
+    process.runs.claim(PUSH, 1)
+    process.start()
+    process.clock.sleep(149)
+    assert written == pytest.approx([61, 121], abs=2)
+
+
 def test_a_page_that_was_cut_elsewhere_is_taken_over_before_the_answer_ends():
     """The store may go down meanwhile, and hide it."""
     theirs, seen = Page("<xml/>", 4, True), []
@@ -473,6 +500,19 @@ def test_at_the_end_running_handlers_are_waited_for_within_the_grace(seconds, wa
     assert process.store.get(beat_key(process.runs.alive.process)) is None  # others may take over
 
 
+def test_at_exit_all_that_work_in_real_time_give_up_what_is_left(monkeypatch):
+    """Those on a clock of their own are what a test has left behind."""
+    monkeypatch.setattr(runs, "_at_work", Living())  # others in this process go on
+    end = threading.Event()
+    processes = [Process(lambda req, process: end.wait(20), clock=clock, grace=0.0) for clock in (REAL, REAL, None)]
+    for process in processes:
+        process.start()
+    runs._close_all()
+    end.set()
+    beats = [process.store.get(beat_key(process.runs.alive.process)) for process in processes]
+    assert beats == [None, None, 1]
+
+
 # -- through a task queue --------------------------------------------------------------------------------------------
 
 
@@ -493,6 +533,15 @@ def test_a_job_is_run_by_one_worker_and_its_answer_is_everybodys():
     assert worker.ran == ["你好"]
     assert process.ledger.look(PUSH, 1).claim == Claim(1, worker.runs.alive.process)
     assert said(process.push()) == ("你好！",)
+
+
+def test_a_job_says_when_its_push_came():
+    """By the wall, since a worker's clock begins elsewhere."""
+    jobs, process = [], Process()
+    process.runs.runner = jobs.append
+    process.clock.sleep(100)
+    process.runs.start(PUSH, REQ, 1, process.clock.now() - 7, here=False)
+    assert jobs[0]["arrived"] == pytest.approx(process.clock.wall() - 7, abs=1)
 
 
 @pytest.mark.parametrize("handler", [sleeps, sleeps_async])

@@ -232,14 +232,17 @@ def test_a_number_leads_only_its_own_user_to_the_answer(ledger):
 
 def test_a_number_leads_to_one_answer_as_long_as_that_is_kept(ledger, hands):
     """The count ends a day after the first number, which is sooner than a day after the last one."""
-    numbers = [ledger.number_of(f"morning {n}", USER) for n in range(3)]
+
+    def numbers_of(*pushes):
+        return [{ledger.number_of(f"{push} of {user}", user) for user in (USER, "u:other")} for push in pushes]
+
+    assert numbers_of("a", "b", "c") == [{1}, {2}, {3}]
     hands.time = 23 * HOUR
-    numbers.append(ledger.number_of("evening", USER))
+    assert numbers_of("evening") == [{4}]
     hands.time = 24.5 * HOUR
-    numbers += [ledger.number_of(f"next day {n}", USER) for n in range(4)]
-    assert numbers == [1, 2, 3, 4, 1, 2, 3, 5]
-    assert ledger.find(USER, 4) == "evening"
-    assert ledger.number_of("evening", USER) == 4
+    assert numbers_of("d", "e", "f", "g") == [{1}, {2}, {3}, {5}]
+    assert ledger.find(USER, 4) == f"evening of {USER}"
+    assert numbers_of("evening") == [{4}]
 
 
 def test_while_nobody_knows_how_far_the_count_was_numbers_begin_far_beyond_it(ledger, store, hands):

@@ -686,6 +686,13 @@ def test_the_age_of_a_request_tells_which_try_it_is_whatever_the_clock(usual, ag
     assert [known.judge(age, 1e6).number for age in ages] == tries
 
 
+def test_in_doubt_no_try_is_said_to_have_waited_before_it_came():
+    """Else the house would count as full."""
+    known = Ages()
+    assert known.judge(-10.0, 0.0) == (3, 0.0)  # too young
+    assert known.judge(-9.5, 1.0) == (3, 0.0)  # like another one, of a clock that cannot be right
+
+
 def test_a_crowd_that_waits_for_its_threads_is_no_clock():
     """Else their retries would be taken for first tries, and the last one for the one before."""
     known = Ages()

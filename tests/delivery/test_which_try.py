@@ -131,3 +131,16 @@ def test_a_process_that_is_gone_makes_every_try_that_began_before_the_last_every
     assert come(which, hands, 1) == 3
     hands.time = 12.0
     assert come(which, hands, 1) == 1
+
+
+def test_a_push_from_the_future_may_be_on_its_last_try_until_its_clock_is_known(hands):
+    """Two clocks that differ: nothing can be told from the first age, but from the next ones."""
+    which, _ = process(MemoryStore(clock=hands.now), hands, fresh=False)
+    assert come(which, hands, -10) == 3
+    hands.time = 60.0
+    timestamp = int(hands.wall()) + 10
+    for _ in range(2):
+        which.first("p:1", which.judge(timestamp), timestamp)
+        hands.time += 60.0
+        timestamp += 60
+    assert [come(which, hands, age) for age in (-10, -5)] == [1, 2]
