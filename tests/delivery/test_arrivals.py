@@ -268,6 +268,7 @@ def test_a_tap_runs_a_push_whose_process_is_gone_again_and_keeps_its_link():
     number = lost(process, promised=True)
     slow = process.tap(number, age=10)
     assert (said(slow), slow.how) == ((Settings.slow_text, "查看回复1"), "slow")
+    assert process.ledger.promised(PUSH) == (number, TEXT_FIELDS)  # and not the tap
     process.clock.sleep(HOUR)
     fetched = process.tap(number)
     assert (said(fetched), fetched.how, process.ran) == (("你好！",), "fetched", ["你好"])

@@ -37,6 +37,8 @@ def pages_of(text, limit):
         ("no-place-to-cut-at-all", 10, "no-place-t"),
         ("一，二，三四五六七", 16, "一，二，"),
         ("很早\n" + "长" * 20, 40, "很早\n" + "长" * 11),  # a place in the first half would waste the page
+        ("看" + LINK + "看", len(("看" + LINK).encode()), "看" + LINK),  # a link that just fits stays
+        ("字🇨字字", 7, "字🇨"),  # half a flag is a sign like any other
     ],
 )
 def test_a_page_ends_at_the_most_natural_place_in_its_second_half(text, limit, first):
