@@ -316,7 +316,7 @@ def test_while_the_store_is_down_a_tap_is_held_unless_the_house_is_full(full):
 
     def come_back():
         process.clock.sleep(2)
-        store.get, store.down = find, False
+        store.get = find  # what is found counts, also before the store is said to be up
 
     if full:
         process.arrivals._house.arrived_late(3.0, process.clock.now())

@@ -561,6 +561,26 @@ def test_the_breaker_closes_below_half_and_forgets_after_five_minutes():
     assert Breaker(0).admits(0)
 
 
+@pytest.mark.parametrize(("pushes", "is_open"), [(11, 1), (12, 0)])
+def test_the_breaker_opens_when_more_than_a_third_of_all_pushes_fail(pushes, is_open, caplog):
+    breaker = Breaker(4)
+    for n in range(pushes):
+        breaker.pushed(n / 10)
+    assert [breaker.admits(2.0) for _ in range(4)] == [True] * 4
+    assert breaker.stats(3.0) == {"hung_up": 4, "breaker_open": is_open}
+    assert (f"4 of {pushes} pushes in 5 minutes" in caplog.text) == is_open
+
+
+def test_of_pushes_and_failures_the_last_five_minutes_count():
+    breaker = Breaker(2)
+    for _ in range(10):
+        breaker.pushed(0.9)
+    breaker.pushed(200.0)
+    assert [breaker.admits(200.0) for _ in range(2)] == [True] * 2
+    found = [breaker.stats(now) for now in (300.0, 300.1, 500.0, 500.1)]
+    assert [(each["hung_up"], each["breaker_open"]) for each in found] == [(2, 0), (2, 1), (2, 1), (0, 0)]
+
+
 def test_a_server_with_one_thread_never_holds_a_request_past_its_time(caplog):
     """It would block everybody else, and the retry, too."""
     bot = Bot(sleeper)
@@ -615,8 +635,20 @@ def test_a_full_house_takes_a_few_for_a_short_look_but_nobody_while_tries_arrive
     assert [house.enter(0.0) for _ in range(10)] == [Patience.FULL, *[Patience.SHORT] * 8, Patience.NONE]
     for patience in (Patience.FULL, *[Patience.SHORT] * 8):
         house.leave(patience)
+    house.arrived_late(2.0, 100.0)
+    assert house.enter(100.0) is Patience.FULL
+    house.leave(Patience.FULL)
     house.arrived_late(2.1, 100.0)
     assert (house.enter(109.9), house.enter(110.0)) == (Patience.NONE, Patience.FULL)
+
+
+def test_that_the_house_is_full_is_counted_each_time_and_said_once_a_minute(caplog):
+    house, said = House(1), []
+    for now in (0.0, 1.0, 60.0, 60.5, 61.0, 120.5, 120.6):
+        house.enter(now)
+        said.append(caplog.text.count("the house is full (max_held=1"))
+    assert said == [0, 1, 1, 2, 2, 2, 3]
+    assert house.stats() == {"held": 1, "full": 6}
 
 
 @pytest.mark.parametrize(("seconds", "links"), [("0.02", 0), ("0.09", 0), ("0.2", 1)])
