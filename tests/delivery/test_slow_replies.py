@@ -644,7 +644,7 @@ def test_a_full_house_takes_a_few_for_a_short_look_but_nobody_while_tries_arrive
 
 def test_that_the_house_is_full_is_counted_each_time_and_said_once_a_minute(caplog):
     house, said = House(1), []
-    for now in (0.0, 1.0, 60.0, 60.5, 61.0, 120.5, 120.6):
+    for now in (0.0, 1.0, 61.0, 61.5, 62.0, 121.5, 121.6):
         house.enter(now)
         said.append(caplog.text.count("the house is full (max_held=1"))
     assert said == [0, 1, 1, 2, 2, 2, 3]
