@@ -25,7 +25,7 @@ def is_silent(req: ReqMsg) -> bool:
 
 def _fits(text: str) -> bool:
     """Whether a text needs no second page."""
-    return len(text) * 4 <= MAX_TEXT or len(text.encode()) <= MAX_TEXT
+    return len(text.encode()) <= MAX_TEXT
 
 
 class Texts:
