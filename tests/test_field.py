@@ -323,15 +323,6 @@ def test_an_answer_that_the_hook_delivered_is_not_mentioned(delivered):
     assert wechat.tap(slow).content == "答slow"
 
 
-def test_without_slow_link_the_slow_text_has_none():
-    server = bot(lambda req: wechat.sleep(20) or "好", slow_link=False)
-    wechat = server.test_client()
-    slow = wechat.send_text("x")
-    assert (slow.content, slow.links) == (server.settings.slow_text, [])
-    wechat.sleep(20)
-    assert wechat.send_text("查看回复1").content == "好"
-
-
 # -- the client ------------------------------------------------------------------------------------------------------
 
 

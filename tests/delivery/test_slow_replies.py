@@ -11,6 +11,7 @@ import pytest
 from waiting import until
 
 from wx_mp_svr import Article, EmptyRspMsg, ImageRspMsg, TextRspMsg, WxMpServer
+from wx_mp_svr.config import Settings
 from wx_mp_svr.delivery.house import Breaker, House
 from wx_mp_svr.delivery.rules import Patience
 from wx_mp_svr.delivery.which_try import Ages
@@ -278,6 +279,14 @@ def test_the_texts_can_be_set():
     assert slow.content.startswith("马上好 <a ")
     assert (slow.links[0].label, slow.links[0].words) == ("点我", "取第1")
     assert bot.wechat.tap(slow).content == "过了20秒"
+
+
+def test_without_slow_link_the_slow_text_has_none():
+    bot = Bot(sleeper, slow_link=False)
+    slow = bot.wechat.send_text("20")
+    assert (slow.content, slow.links) == (Settings.slow_text, [])
+    bot.wechat.sleep(20)
+    assert bot.wechat.send_text("查看回复1").content == "过了20秒"
 
 
 def test_words_that_would_end_the_link_are_encoded():
@@ -557,6 +566,7 @@ def test_the_breaker_closes_below_half_and_forgets_after_five_minutes():
     breaker = Breaker(4)
     assert [breaker.admits(now) for now in (0, 1, 2, 100, 101)] == [True, True, True, True, False]
     assert not breaker.admits(300.5)  # three are left
+    assert not breaker.admits(301.5)  # half of them
     assert breaker.admits(302.5)  # one is left
     assert Breaker(0).admits(0)
 
