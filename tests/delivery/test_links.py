@@ -32,12 +32,42 @@ def said(content, menu_id=""):
         (said("whatever", "wxmp-1-0-abcdef"), None),
         (said("whatever", "wxmp-1-00-abcdef"), None),
         (said("whatever", "wxmp-1-1-ABCDEF"), None),
+        (said("查看回复123456789-9999"), Tap(123456789, 9999)),
+        (said("查看回复1234567890"), None),  # nobody has had so many
+        (said("查看回复1-10000"), None),
+        (said("请查看回复1"), None),
+        (said("查看回复1吧"), None),
+        (said("whatever", "wxmp-123456789-9999-abcdef"), Tap(123456789, 9999, "abcdef")),
+        (said("whatever", "wxmp-123456789-9999"), Tap(123456789, 9999)),
+        (said("whatever", "wxmp-1234567890-1-abcdef"), None),
+        (said("whatever", "wxmp-1-10000-abcdef"), None),
+        (said("whatever", "wxmp-1-1-abcde"), None),
+        (said("whatever", "wxmp-1-1-abcdefa"), None),
         (EventReqMsg(event="查看回复1"), None),
     ],
 )
 def test_a_tap_is_what_a_link_of_ours_would_send_and_nothing_else(req, tap):
     """All else is an ordinary text, which the handler gets."""
     assert LINKS.read(req) == tap
+
+
+@pytest.mark.parametrize(
+    ("words", "tap", "content", "menu_id"),
+    [
+        ("查看回复", Tap(1, 1, "abcdef"), "查看回复1", "wxmp-1-1-abcdef"),
+        ("查看回复", Tap(12, 3, "abcdef"), "查看回复12-3", "wxmp-12-3-abcdef"),
+        ("查看回复", Tap(1, 2), "查看回复1-2", "wxmp-1-2"),  # of which only the words came
+        ("a+b (c)", Tap(1, 1), "a%2Bb%20(c)1", "wxmp-1-1"),
+        ("\"'<>&#%", Tap(1, 1), "%22%27%3C%3E%26%23%251", "wxmp-1-1"),
+    ],
+)
+def test_a_link_is_what_wechat_makes_a_menu_of(words, tap, content, menu_id):
+    """Bare Chinese works in it; what would end the attribute or the parameter is encoded."""
+    link = Links(words).write_again(tap, "看")
+    assert link == f'<a href="weixin://bizmsgmenu?msgmenucontent={content}&msgmenuid={menu_id}">看</a>'
+    assert Links(words).read(said("whatever", menu_id)) == tap
+    assert Links(words).is_tap(f"{words}{tap.number}")
+    assert not Links(words).is_tap(f"{words}?")
 
 
 @pytest.mark.parametrize(("number", "page"), [(1, 1), (12, 3)])

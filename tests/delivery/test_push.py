@@ -34,6 +34,7 @@ def key_of(fields, xml=b"<xml/>"):
         (PUBLISHED, {**PUBLISHED, "PublishEventInfo": {"publish_id": "6"}}),
         ({**EVENT, "MsgID": "1"}, {**EVENT, "MsgID": "2"}),
         ({**EVENT, "trace_id": "a"}, {**EVENT, "trace_id": "b"}),
+        ({**EVENT, "Jobs": [{"id": "1"}, {"id": "2"}]}, {**EVENT, "Jobs": [{"id": "1"}, {"id": "3"}]}),
     ],
 )
 def test_two_pushes_have_two_keys(one, other):
@@ -50,6 +51,22 @@ def test_two_pushes_have_two_keys(one, other):
 )
 def test_copies_of_a_push_have_one_key(one, other):
     assert key_of(one) == key_of(other)
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        (TEXT, "p:1700000000:f1c609ae7d74b2279307e80efa269266"),
+        (IMAGE, "p:1700000000:5964bc5e85ae6f48795c87d8dca804a9"),
+        (EVENT, "p:1700000000:9545d3f874f3bbb9311e23c907200388"),
+        (CARD, "p:1700000000:bcb14de0e4a796e453f189528b21ef95"),
+        ({**TEXT, "MsgId": ""}, "p:1700000000:e643b52e2ebe066b610b1f1993071c20"),
+        ({**TEXT, "CreateTime": "xxxx"}, "p:0:a9c18170b55ed520fc1de02eb671ce43"),
+    ],
+)
+def test_a_key_is_the_same_in_every_version(fields, key):
+    """While one takes the place of another both run, and copies of a push come to both."""
+    assert key_of(fields) == key
 
 
 def test_a_message_without_msg_id_is_known_by_its_packet():
