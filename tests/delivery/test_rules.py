@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from wx_mp_svr.delivery.rules import BLINK_SECONDS, Act, PageState, Patience, Rules, RunState, Scene, Times
+from wx_mp_svr.delivery.rules import BLINK_SECONDS, Act, PageState, Patience, Rules, RunState, Scene, Step, Times
 
 TIMES = Times()
 RULES = Rules(TIMES)
@@ -28,6 +28,61 @@ def test_the_table_is_total_and_no_row_is_dead():
     """Over the whole space: each scene has a step, and each row is some scene's first."""
     used = {next(row.about for row in RULES.rows if row.holds(scene)) for scene in SPACE}
     assert used == {row.about for row in RULES.rows}
+
+
+NONE, GROWING, READY = PageState
+FIRST = Scene(0.0, 1, NONE, RunState.ALIVE, "yes", True, Patience.FULL)
+
+
+@pytest.mark.parametrize(
+    ("scene", "act", "until"),
+    [
+        # of a try that may be kept beyond WeChat's five seconds
+        ({}, Act.WAIT, 1.0),
+        ({"elapsed": 0.99}, Act.WAIT, 1.0),
+        ({"elapsed": 1.0}, Act.WAIT, 4.3),
+        ({"elapsed": 4.29}, Act.WAIT, 4.3),
+        ({"elapsed": 4.3}, Act.WAIT, 5.2),
+        ({"elapsed": 5.19, "number": 2}, Act.WAIT, 5.2),
+        ({"elapsed": 5.2, "number": 2}, Act.HANG_UP, 0.0),
+        ({"elapsed": 4.3, "number": 3}, Act.LINK, 0.0),
+        ({"elapsed": 4.3, "number": 3, "slow_text": False}, Act.PROMISE, 0.0),
+        ({"elapsed": 4.3, "number": 3, "answerable": "?"}, Act.PROMISE, 0.0),
+        ({"elapsed": 4.3, "answerable": "?"}, Act.WAIT, 5.2),
+        ({"elapsed": 4.3, "answerable": "no"}, Act.ACK, 0.0),
+        # and had waited in a backlog before
+        ({"elapsed": 1.0, "backlog": 3.0}, Act.WAIT, 1.3),
+        ({"elapsed": 1.3, "backlog": 3.0}, Act.WAIT, 5.0),
+        ({"elapsed": 4.3, "backlog": 0.125}, Act.WAIT, 5.075),
+        ({"elapsed": 5.0, "backlog": 3.0}, Act.HANG_UP, 0.0),
+        # whose page is there
+        ({"elapsed": 4.29, "page": READY}, Act.SEND, 0.0),
+        ({"elapsed": 4.3, "page": READY}, Act.WAIT, 5.2),  # what WeChat might not hear any more goes out with the next
+        ({"elapsed": 5.2, "page": READY}, Act.HANG_UP, 0.0),
+        ({"elapsed": 4.3, "page": READY, "number": 3}, Act.SEND, 0.0),
+        ({"elapsed": 4.3, "page": READY, "number": 3, "answerable": "?"}, Act.SEND, 0.0),
+        ({"elapsed": 0.0, "page": READY, "run": RunState.LOST}, Act.SEND, 0.0),
+        # or a part of it
+        ({"elapsed": 1.0, "page": GROWING, "number": 3}, Act.WAIT, 4.3),
+        ({"elapsed": 4.3, "page": GROWING, "number": 2}, Act.WAIT, 5.2),
+        ({"elapsed": 4.3, "page": GROWING, "number": 3, "slow_text": False}, Act.PART, 0.0),
+        ({"elapsed": 4.3, "page": GROWING, "number": 3, "answerable": "?"}, Act.PROMISE, 0.0),
+        # that nobody runs
+        ({"run": RunState.FREE}, Act.CLAIM, 0.0),
+        ({"run": RunState.LOST}, Act.CLAIM, 0.0),
+        ({"run": RunState.SPENT}, Act.END, 0.0),
+        ({"run": RunState.LOST, "page": GROWING}, Act.END, 0.0),
+        # that may not be kept as long
+        ({"elapsed": 0.09, "patience": Patience.NONE}, Act.WAIT, 0.1),
+        ({"elapsed": 0.1, "patience": Patience.NONE}, Act.LINK, 0.0),
+        ({"elapsed": 0.0, "patience": Patience.SHORT}, Act.WAIT, 1.0),
+        ({"elapsed": 1.0, "patience": Patience.SHORT}, Act.LINK, 0.0),
+        ({"elapsed": 1.0, "patience": Patience.HOLD}, Act.WAIT, 4.3),
+        ({"elapsed": 4.3, "patience": Patience.HOLD}, Act.LINK, 0.0),
+    ],
+)
+def test_a_try_does_one_thing_after_the_other(scene, act, until):
+    assert RULES.next_step(FIRST._replace(**scene)) == Step(act, pytest.approx(until))
 
 
 def test_a_wait_ends_in_the_future():
