@@ -8,7 +8,7 @@ from wechat import TEXT_FIELDS
 
 from wx_mp_svr.clock import FastClock
 from wx_mp_svr.config import Settings
-from wx_mp_svr.delivery.answer import MAX_PAGES, Answer
+from wx_mp_svr.delivery.answer import Answer
 from wx_mp_svr.delivery.ledger import Ledger, Page
 from wx_mp_svr.delivery.links import Links
 from wx_mp_svr.delivery.push import push_key, user_key
@@ -148,9 +148,9 @@ def test_b143_an_answer_stops_after_two_hundred_pages_and_says_so_once(desk, cap
         answer.flush()
     answer.reply(EmptyRspMsg())
     pages = pages_of(answer)
-    assert len(pages) == MAX_PAGES + 1
+    assert len(pages) == 201
     assert said(pages[-1]) == "（全文完）"
-    assert caplog.text.count(f"after {MAX_PAGES} pages") == 1
+    assert caplog.text.count("after 200 pages") == 1
 
 
 def test_a_reply_that_cannot_block_is_taken_at_once_and_only_such_a_one(desk):
@@ -221,6 +221,19 @@ def test_a_page_that_a_last_try_elsewhere_has_cut_stands(desk):
     assert late.content == SENTENCE
 
 
+def test_a_page_that_was_cut_elsewhere_is_adopted_while_it_is_the_unfinished_one(desk):
+    answer, theirs = desk.answer(), Page("<xml/>", len(SENTENCE), True)
+    answer.piece(SENTENCE * 2)
+    answer.adopt(2, theirs)
+    assert pages_of(answer) == []
+    answer.adopt(1, theirs)
+    assert (pages_of(answer), answer.grows(1), answer.grows(2)) == ([theirs], False, True)
+    assert answer.reply(EmptyRspMsg()).content == SENTENCE
+    answer.adopt(3, theirs)
+    assert [page.more for page in pages_of(answer)] == [True, False]
+    assert said(answer.page(2)) == SENTENCE
+
+
 def test_others_get_a_look_at_what_grows_when_the_last_try_is_near(desk):
     answer = desk.answer()
     assert not answer.piece("开头。")
@@ -267,6 +280,15 @@ def test_who_waits_for_a_page_is_told_when_it_is_there_and_when_it_never_will(de
     desk.clock.start(answer.end, "end")
     answer.wait(1, desk.clock.now() + 3600)
     assert answer.over
+
+
+def test_who_waits_in_vain_waits_as_long_as_was_said_and_leaves_nothing_behind(desk):
+    answer = desk.answer()
+    begun = desk.clock.now()
+    with desk.clock.foreground():
+        answer.wait(1, begun + 30)
+    assert desk.clock.now() - begun == pytest.approx(30, abs=0.3)
+    assert answer._waits == []
 
 
 # -- late ------------------------------------------------------------------------------------------------------------
