@@ -37,6 +37,8 @@ def pages_of(text, limit):
         ("no-place-to-cut-at-all", 10, "no-place-t"),
         ("一，二，三四五六七", 16, "一，二，"),
         ("很早\n" + "长" * 20, 40, "很早\n" + "长" * 11),  # a place in the first half would waste the page
+        ("a" * 14 + "\n" + "a" * 30, 30, "a" * 14 + "\n" + "a" * 15),
+        ("a" * 15 + "\n" + "a" * 30, 30, "a" * 15 + "\n"),
         ("看" + LINK + "看", len(("看" + LINK).encode()), "看" + LINK),  # a link that just fits stays
         ("字🇨字字", 7, "字🇨"),  # half a flag is a sign like any other
     ],
@@ -46,7 +48,7 @@ def test_a_page_ends_at_the_most_natural_place_in_its_second_half(text, limit, f
 
 
 @pytest.mark.parametrize(
-    "whole", [FAMILY, "🇨🇳", "é", "का", "👍🏽", "❤️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", LINK, "🇳🇿", "한", "\r\n"], ids=ascii
+    "whole", [FAMILY, "🇨🇳", "é", "का", "👍🏽", "❤️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", LINK, "🇦🇿", "👍🏻", "👍🏿", "한", "\r\n"], ids=ascii
 )
 def test_no_page_ends_inside_what_a_reader_sees_as_one(whole):
     """Whatever the limit, the sign or the link stands whole on one page."""
@@ -109,6 +111,8 @@ def test_a_text_is_split_as_pages_are_cut(text, max_bytes, pieces):
         ("<a href='https://exam", ""),
         ("<a href='https://e.com' title='一句。两句。'>三句。", ""),  # no place in a link is a natural one
         ("完整的一句。", "完整的一句。"),
+        ("好。" + "字" * 7, "好。" + "字" * 6),  # a place in the first third would show too little
+        ("好，好。" + "字" * 5, "好，好。"),
     ],
 )
 def test_of_a_growing_text_only_what_will_not_change_is_shown(growing, shown):
