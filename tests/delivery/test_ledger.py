@@ -318,3 +318,42 @@ def test_what_one_process_knows_of_the_house_others_find(ledger, store):
     assert another(store).told() == (None, 0.25)
     store.set("2:normal", "young", 60)
     assert another(store).told() == (None, None)
+
+
+def test_when_a_process_died_is_forgotten_after_a_minute_and_the_usual_age_after_a_day(ledger, hands):
+    """No try that began before is still to come; and a clock that is off stays so."""
+    ledger.turned(12.5)
+    ledger.tell_normal(60.0)
+    found = []
+    for hands.time in (59.0, 61.0, 24 * HOUR - 1, 24 * HOUR + 1):
+        found.append(ledger.told())
+    assert found == [(12.5, 60.0), (None, 60.0), (None, 60.0), (None, None)]
+
+
+def test_a_push_is_known_as_long_as_a_copy_of_it_may_come(ledger, hands):
+    assert ledger.claim(PUSH, 1, "a")
+    assert ledger.count_try(PUSH) == 1
+    hands.time = 599
+    assert not ledger.claim(PUSH, 1, "b")
+    hands.time = 601
+    assert ledger.claim(PUSH, 1, "b")
+    assert ledger.count_try(PUSH) == 1
+
+
+@pytest.mark.parametrize("kept", ["promise", "offer", "part"])
+def test_what_waits_for_its_user_is_kept_for_a_day_and_a_part_for_wechat(ledger, hands, kept):
+    number = ledger.promise(PUSH, USER, MESSAGE)
+    ledger.offer(USER, number)
+    ledger.write_part(PUSH, 1, "half")
+
+    def known():
+        return {
+            "promise": ledger.promised(PUSH) is not None,
+            "offer": ledger.offered(USER) is not None,
+            "part": ledger.look(PUSH, 1).part == "half",
+        }[kept]
+
+    seconds, found = 600 if kept == "part" else 24 * HOUR, []
+    for hands.time in (seconds - 1, seconds + 1):
+        found.append(known())
+    assert found == [True, False]
