@@ -93,6 +93,15 @@ def test_a_long_reply_is_cut_into_pages_that_together_are_the_text(desk):
     assert "".join(map(said, pages)) == SENTENCE * 100
 
 
+def test_a_page_is_due_when_what_is_not_in_an_earlier_one_has_more_than_2047_bytes(desk):
+    answer, due = desk.answer(), []
+    for piece in ("字" * 682, "a", "b", "c"):
+        due.append(answer.piece(piece))
+    assert due == [False, False, True, True]
+    answer.flush()
+    assert not answer.piece("d")
+
+
 def test_a_stream_fills_pages_while_it_grows(desk):
     answer = desk.answer()
     for _ in range(100):

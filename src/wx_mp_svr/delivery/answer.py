@@ -113,7 +113,7 @@ class Answer:
         with self._lock:
             self._text += legal(piece)
             rest = self._text[self._position :]
-        return (len(rest) * 4 > MAX_TEXT and len(rest.encode()) > MAX_TEXT) or self._is_part_due()
+        return len(rest.encode()) > MAX_TEXT or self._is_part_due()
 
     def flush(self) -> None:
         """Write the pages that are full, and show others the unfinished one."""
