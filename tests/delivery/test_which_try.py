@@ -9,7 +9,7 @@ import pytest
 from wx_mp_svr.clock import REAL, FastClock
 from wx_mp_svr.delivery.ledger import Ledger
 from wx_mp_svr.delivery.rules import Times
-from wx_mp_svr.delivery.which_try import WhichTry
+from wx_mp_svr.delivery.which_try import Ages, WhichTry
 from wx_mp_svr.store.memory import MemoryStore
 
 
@@ -32,6 +32,40 @@ def test_many_that_come_at_once_learn_from_one_another_without_harm():
             assert all(pool.map(come, range(8)))
     finally:
         sys.setswitchinterval(interval)
+
+
+@pytest.mark.parametrize(
+    ("usual", "age", "judged"),
+    [
+        ([], 1.0, (1, 0.0)),  # timestamps are whole seconds
+        ([], 1.5, (1, 1.5)),
+        ([], -1.0, (1, 0.0)),
+        ([], -1.5, (3, 0.0)),  # younger than a first try can be: in doubt the last
+        ([0.0] * 3, 0.9, (1, 0.0)),
+        ([0.0] * 3, 3.9, (1, 3.9)),
+        ([0.0] * 3, 4.0, (2, 0.0)),
+        ([0.0] * 3, 6.0, (2, 0.0)),
+        ([0.0] * 3, 6.5, (2, 1.5)),
+        ([0.0] * 3, 11.5, (3, 1.5)),
+        ([0.0] * 3, 30.0, (1, 0.0)),  # an old request
+        ([-1.0], 0.5, (1, 1.5)),
+        ([-60.0] * 2, -60.0, (3, 0.0)),  # a clock that is slow is known after three
+        ([-60.0] * 2, -61.0, (3, 0.0)),
+        ([-60.0] * 2, -58.5, (3, 0.0)),
+        ([-60.0] * 3, -61.0, (1, 0.0)),
+        ([-60.0] * 3, -58.5, (1, 1.5)),
+        ([12.0] * 2, 12.5, (1, 0.0)),  # and so is one that is fast, unless those were retries
+        ([12.0] * 2, 13.0, (3, 3.0)),
+        ([12.0] * 2, 29.5, (7, 0.0)),
+        ([12.0] * 2, 30.0, (4, 3.0)),
+        ([12.0] * 3, 14.0, (1, 2.0)),
+    ],
+)
+def test_an_age_tells_how_long_a_try_has_waited_before_it_came(usual, age, judged):
+    known = Ages()
+    for now, before in enumerate(usual):
+        known.learn(before, 1, now * 10.0)
+    assert known.judge(age, 1e6) == judged
 
 
 class Hands(FastClock):
