@@ -402,6 +402,17 @@ def test_a_full_queue_is_counted_and_its_user_told(caplog):
     assert process.runs.here == {}
 
 
+def test_that_users_get_the_busy_text_is_said_once_a_minute(caplog):
+    process, said = Process(lambda req, process: process.clock.sleep(200), max_jobs=1, max_queued=0), []
+    process.start(MsgId="0")
+    for number, pause in enumerate((0, 58, 4, 58, 4), 1):
+        process.clock.sleep(pause)
+        process.start(MsgId=str(number))
+        said.append([f"{n} times users have got" in caplog.text for n in range(1, 6)])
+    assert [sum(lines) for lines in said] == [1, 1, 2, 2, 3]
+    assert said[-1] == [True, False, True, False, True]
+
+
 def test_the_claims_of_runs_at_work_are_written_again_when_asked():
     """The store has turned: from now on they are looked for elsewhere."""
 
@@ -543,6 +554,16 @@ def test_a_job_says_when_its_push_came():
     process.clock.sleep(100)
     process.runs.start(PUSH, REQ, 1, process.clock.now() - 7, here=False)
     assert jobs[0]["arrived"] == pytest.approx(process.clock.wall() - 7, abs=1)
+
+
+@pytest.mark.parametrize(("ago", "waited"), [(7, 7), (-7, 0)])
+def test_an_answer_of_a_worker_began_when_its_push_came(ago, waited):
+    """And never in the future, whatever the other machine's clock says."""
+    clock, waits = FastClock(0.001), []
+    process = Process(lambda req, process: waits.append(clock.now() - process.runs.here[PUSH].arrived), clock=clock)
+    process.runs.claim(PUSH, 1)
+    process.runs.work({"key": PUSH, "run": 1, "fields": TEXT_FIELDS, "arrived": clock.wall() - ago})
+    assert waits == [pytest.approx(waited, abs=0.1)]
 
 
 @pytest.mark.parametrize("handler", [sleeps, sleeps_async])
