@@ -164,12 +164,14 @@ def test_b143_an_answer_stops_after_two_hundred_pages_and_says_so_once(desk, cap
 
 def test_a_reply_that_cannot_block_is_taken_at_once_and_only_such_a_one(desk):
     """In the event loop's thread nothing may ask the store."""
+    desk.clock.sleep(100)
     answer = desk.answer()
-    assert not answer.reply_at_once(TextRspMsg("好"))  # nobody has looked yet whether there is an offer to mention
+    # Nobody has looked yet whether there is an offer to mention.
+    assert answer.reply_at_once(TextRspMsg("好")) is False
     desk.ledger.has_offers()
-    assert not answer.reply_at_once(TextRspMsg(SENTENCE * 100))  # pages need a number
+    assert answer.reply_at_once(TextRspMsg(SENTENCE * 100)) is False  # pages need a number
     assert (answer.over, pages_of(answer)) == (False, [])
-    assert answer.reply_at_once(TextRspMsg("好"))
+    assert answer.reply_at_once(TextRspMsg("好")) is True
     assert (answer.over, [said(page) for page in pages_of(answer)]) == (True, ["好"])
     desk.ledger.offer("u:somebody", 1)
     assert not desk.answer(MsgId="2").reply_at_once(TextRspMsg("好"))
@@ -232,15 +234,15 @@ def test_a_page_that_a_last_try_elsewhere_has_cut_stands(desk):
 
 def test_a_page_that_was_cut_elsewhere_is_adopted_while_it_is_the_unfinished_one(desk):
     answer, theirs = desk.answer(), Page("<xml/>", len(SENTENCE), True)
-    answer.piece(SENTENCE * 2)
+    answer.piece(SENTENCE * 3)
     answer.adopt(2, theirs)
     assert pages_of(answer) == []
     answer.adopt(1, theirs)
     assert (pages_of(answer), answer.grows(1), answer.grows(2)) == ([theirs], False, True)
-    assert answer.reply(EmptyRspMsg()).content == SENTENCE
+    assert answer.reply(EmptyRspMsg()).content == SENTENCE * 2
     answer.adopt(3, theirs)
     assert [page.more for page in pages_of(answer)] == [True, False]
-    assert said(answer.page(2)) == SENTENCE
+    assert said(answer.page(2)) == SENTENCE * 2
 
 
 def test_others_get_a_look_at_what_grows_when_the_last_try_is_near(desk):

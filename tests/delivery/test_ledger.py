@@ -94,7 +94,7 @@ def test_a_job_that_is_over_or_was_taken_over_is_left_alone(ledger, done):
         ledger.write_page(PUSH, 1, PAGE, behind_link=False)
     else:
         ledger.claim(PUSH, 2, "somebody")
-    assert not ledger.start(PUSH, 1, "a", dead)
+    assert ledger.start(PUSH, 1, "a", dead) is False
 
 
 def test_a_job_of_another_store_is_told(ledger, caplog):

@@ -12,6 +12,7 @@ from wx_mp_svr.delivery.pages import cut, settled, split_text
 FAMILY = "👨‍👩‍👧"  # three people joined by two ZWJ
 FLAGS = "🇨🇳🇫🇷"  # four regional indicators
 LINK = '<a href="https://example.com/a">链接</a>'
+CAPITALS = '<A HREF="https://example.com/a">链接</A>'
 
 
 def pages_of(text, limit):
@@ -48,7 +49,9 @@ def test_a_page_ends_at_the_most_natural_place_in_its_second_half(text, limit, f
 
 
 @pytest.mark.parametrize(
-    "whole", [FAMILY, "🇨🇳", "é", "का", "👍🏽", "❤️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", LINK, "🇦🇿", "👍🏻", "👍🏿", "한", "\r\n"], ids=ascii
+    "whole",
+    [FAMILY, "🇨🇳", "é", "का", "👍🏽", "❤️", "1️⃣", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", LINK, CAPITALS, "🇦🇿", "👍🏻", "👍🏿", "한", "\r\n"],
+    ids=ascii,
 )
 def test_no_page_ends_inside_what_a_reader_sees_as_one(whole):
     """Whatever the limit, the sign or the link stands whole on one page."""
@@ -107,6 +110,7 @@ def test_a_text_is_split_as_pages_are_cut(text, max_bytes, pieces):
         ("", ""),
         ("字", ""),
         ("看这里 <a href='https://exam", "看这里 "),
+        ("看这里 <A HREF='https://exam", "看这里 "),
         ("<a", ""),
         ("<a href='https://exam", ""),
         ("<a href='https://e.com' title='一句。两句。'>三句。", ""),  # no place in a link is a natural one
