@@ -390,6 +390,16 @@ def test_where_no_thread_is_to_be_had_the_user_gets_the_error_text_each_time_ane
     assert "a handler could not be started" in caplog.text
 
 
+def test_what_is_done_in_the_requests_own_thread_is_over_and_counts_as_nothing():
+    threads = []
+    process = Process(lambda req, process: threads.append(threading.current_thread()) or "好")
+    for n in range(5):
+        assert said(process.push(MsgId=str(n))) == ("好",)
+        until(lambda: not process.runs.here)
+    assert threads[-1] is threading.current_thread()
+    assert process.runs.stats() == {"running": 0, "queued": 0, "busy": 0, "busy_users": 0}
+
+
 def test_a_full_queue_is_counted_and_its_user_told(caplog):
     process = Process(sleeps, max_jobs=1, max_queued=1)
     answers = [process.start(MsgId=str(n)) for n in range(3)]
@@ -512,6 +522,17 @@ def test_at_the_end_running_handlers_are_waited_for_within_the_grace(seconds, wa
     assert process.store.get(beat_key(process.runs.alive.process)) is None  # others may take over
 
 
+def test_without_grace_no_handler_is_waited_for():
+    end = threading.Event()
+    process = Process(lambda req, process: end.wait(20), grace=0.0)
+    process.start()
+    begun = process.clock.now()
+    process.clock.now = lambda: begun  # and not even for the blink that it takes to look
+    process.clock.sleep = lambda seconds: pytest.fail("it waited")
+    process.runs.close(begun)
+    end.set()
+
+
 def test_at_exit_all_that_work_in_real_time_give_up_what_is_left(monkeypatch):
     """Those on a clock of their own are what a test has left behind."""
     monkeypatch.setattr(runs, "_at_work", Living())  # others in this process go on
@@ -545,6 +566,13 @@ def test_a_job_is_run_by_one_worker_and_its_answer_is_everybodys():
     assert worker.ran == ["你好"]
     assert process.ledger.look(PUSH, 1).claim == Claim(1, worker.runs.alive.process)
     assert said(process.push()) == ("你好！",)
+
+
+def test_a_job_goes_to_the_handler_of_its_kind():
+    process, push = Process(), push_key(read_msg(EVENT), b"")
+    process.runs.claim(push, 1)
+    process.runs.work({"key": push, "run": 1, "fields": EVENT, "arrived": process.clock.wall()})
+    assert read_xml(process.ledger.page(push, 1).xml)["Content"] == "事件"
 
 
 def test_a_job_says_when_its_push_came():
