@@ -140,6 +140,12 @@ def test_an_answer_that_was_begun_here_is_sent_even_if_the_store_forgets_it_at_o
     assert process.ran == ["你好"]
 
 
+def test_a_first_try_that_was_lost_is_counted_for_the_copy_that_comes():
+    process = Process(sleeps)
+    outcomes = [process.push(age=5) for _ in range(2)]
+    assert [(outcome.how, outcome.number) for outcome in outcomes] == [("hang up", 2), ("slow", 3)]
+
+
 def test_a_page_that_comes_as_a_try_begins_to_wait_is_not_waited_for():
     go_on, end = threading.Event(), threading.Event()
 
@@ -282,6 +288,16 @@ def test_what_a_tap_waited_for_is_not_mentioned_any_more():
     assert not process.ledger.take(USER, number)
 
 
+def test_who_has_fetched_a_part_is_not_told_of_it_any_more():
+    process = Process()
+    number = process.elsewhere.promise(PUSH, USER, TEXT_FIELDS)
+    process.store.set(beat_key("other"), 1, HOUR)
+    process.elsewhere.claim(PUSH, 1, "other")
+    process.elsewhere.write_part(PUSH, 1, "第一句。第二")
+    assert process.tap(number, age=10).how == "part"
+    assert not process.ledger.take(USER, number)
+
+
 def test_an_answer_of_which_a_page_is_out_is_not_run_again():
     process = Process()
     number = lost(process, promised=True)
@@ -397,6 +413,13 @@ def test_what_is_done_in_the_requests_own_thread_is_over_and_counts_as_nothing()
         assert said(process.push(MsgId=str(n))) == ("好",)
         until(lambda: not process.runs.here)
     assert threads[-1] is threading.current_thread()
+    process.push(MsgId="5", age=5)
+    assert threads[-1] is not threading.current_thread()  # WeChat would not ask often enough if it was slow for once
+    with process.clock.foreground():
+        timestamp = int(process.clock.wall())
+        process.arrivals.answer(read_msg({**TEXT_FIELDS, "MsgId": "6"}), b"", timestamp=timestamp, threaded=False)
+    assert threads[-1] is not threading.current_thread()  # nobody else would serve the others
+    until(lambda: not process.runs.here)
     assert process.runs.stats() == {"running": 0, "queued": 0, "busy": 0, "busy_users": 0}
 
 
