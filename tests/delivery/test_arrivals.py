@@ -186,6 +186,22 @@ def test_a_last_try_sends_what_another_process_has_shown(part, expected, how):
         assert process.ledger.page(PUSH, 1).chars == len("第一句。")
 
 
+def test_a_try_hears_of_the_page_that_another_process_writes():
+    process = Process()
+    process.store.set(beat_key("other"), 1, HOUR)
+    process.elsewhere.claim(PUSH, 1, "other")
+
+    def write():
+        process.clock.sleep(2)
+        process.elsewhere.write_page(PUSH, 1, Page("<xml/>"), behind_link=False)
+
+    with process.clock.foreground():
+        process.clock.start(write, "other")
+        begun = process.clock.now()
+        assert process.push() == ("<xml/>", "reply", 2)
+        assert process.clock.now() - begun == pytest.approx(2, abs=0.3)
+
+
 @pytest.mark.parametrize(("event", "promised"), [("unsubscribe", False), ("new_one", True)])
 def test_an_event_whose_reply_nobody_can_be_sure_to_see_is_acknowledged_in_time(event, promised):
     """Of one of unknown kind the answer may be wanted later."""
