@@ -67,6 +67,12 @@ def test_copies_of_a_push_have_one_key(one, other):
 def test_a_key_is_the_same_in_every_version(fields, key):
     """While one takes the place of another both run, and copies of a push come to both."""
     assert key_of(fields) == key
+    assert user_key(read_msg(fields)) == "u:d443333847e9c16193eadc417802daf4"
+
+
+def test_half_a_character_is_no_reason_to_fail():
+    """No packet holds one, but a text that somebody gives to FakeWeChat may."""
+    assert key_of({**TEXT, "Content": "\ud83d"}) != key_of(TEXT)
 
 
 def test_a_message_without_msg_id_is_known_by_its_packet():
