@@ -643,6 +643,9 @@ def test_a_full_house_takes_a_few_for_a_short_look_but_nobody_while_tries_arrive
     """Of a server with one thread each look would be taken from all others."""
     house = House(1)
     assert [house.enter(0.0) for _ in range(10)] == [Patience.FULL, *[Patience.SHORT] * 8, Patience.NONE]
+    for patience in (Patience.FULL, Patience.SHORT):  # a place that is given back is taken by one
+        house.leave(patience)
+        assert [house.enter(1.0), house.enter(1.0)] == [patience, Patience.NONE]
     for patience in (Patience.FULL, *[Patience.SHORT] * 8):
         house.leave(patience)
     house.arrived_late(2.0, 100.0)
