@@ -398,7 +398,8 @@ def test_of_one_user_eight_messages_are_at_work_at_most(handler, caplog):
 def test_of_coroutines_there_are_as_many_as_may_be():
     """They cost no thread, but memory."""
     process = Process(sleeps_async)
-    process.runs._coroutines = others = MAX_COROUTINES - 1
+    others = MAX_COROUTINES - 1
+    process.runs._coroutines += others
     assert process.start(MsgId="1").page(1) is None
     until(lambda: process.runs._coroutines == MAX_COROUTINES)
     assert read_xml(process.start(MsgId="2").page(1).xml)["Content"] == BUSY
@@ -462,7 +463,8 @@ def test_that_users_get_the_busy_text_is_said_once_a_minute(caplog):
     assert said[-1] == [True, False, True, False, True]
 
 
-def test_the_claims_of_runs_at_work_are_written_again_when_asked():
+@pytest.mark.parametrize("runs_before", [0, 1])
+def test_the_claims_of_runs_at_work_are_written_again_when_asked(runs_before):
     """The store has turned: from now on they are looked for elsewhere."""
 
     def forget(req, process):
@@ -471,8 +473,9 @@ def test_the_claims_of_runs_at_work_are_written_again_when_asked():
         return "好"
 
     process = Process(forget)
+    lost(process, runs_before)
     process.push()
-    assert process.ledger.look(PUSH, 1).claim == Claim(1, process.runs.alive.process)
+    assert process.ledger.look(PUSH, 1).claim == Claim(runs_before + 1, process.runs.alive.process)
 
 
 def test_who_is_no_handler_finds_the_same_session():
