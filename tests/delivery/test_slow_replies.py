@@ -731,6 +731,14 @@ def test_the_age_of_a_request_tells_which_try_it_is_whatever_the_clock(usual, ag
     assert [known.judge(age, 1e6).number for age in ages] == tries
 
 
+def test_usual_is_the_youngest_age_of_the_last_five_first_tries():
+    known, usual = Ages(), []
+    for n, age in enumerate([0.1, 0.5, 0.5, 0.5, 0.5, 0.5]):
+        known.learn(age, 1, n * 10.0)
+        usual.append(known.normal)
+    assert usual == [0.1] * 5 + [0.5]
+
+
 def test_in_doubt_no_try_is_said_to_have_waited_before_it_came():
     """Else the house would count as full."""
     known = Ages()
