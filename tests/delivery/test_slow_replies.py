@@ -568,6 +568,9 @@ def test_the_breaker_closes_below_half_and_forgets_after_five_minutes():
     assert not breaker.admits(300.5)  # three are left
     assert not breaker.admits(301.5)  # half of them
     assert breaker.admits(302.5)  # one is left
+    breaker = Breaker(6)
+    assert [breaker.admits(now) for now in (0, 0, 0, 0, 9, 9, 10)] == [True] * 6 + [False]
+    assert breaker.admits(305)  # two are left
     assert Breaker(0).admits(0)
 
 
