@@ -109,6 +109,8 @@ def test_a_text_is_split_as_pages_are_cut(text, max_bytes, pieces):
         ("看👨\u200d👩", "看"),  # and become a family
         ("", ""),
         ("字", ""),
+        ("三个字。" + "字" * 8, "三个字。" + "字" * 7),  # in the first third a place would show too little
+        ("四个字的。" + "字" * 7, "四个字的。"),
         ("看这里 <a href='https://exam", "看这里 "),
         ("看这里 <A HREF='https://exam", "看这里 "),
         ("<a", ""),
