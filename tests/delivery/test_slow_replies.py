@@ -238,24 +238,27 @@ def test_an_answer_that_the_store_does_not_take_arrives_all_the_same(caplog):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "settings", "tries"),
+    ("seconds", "settings", "tries", "beside"),
     [
-        ("14", {"hold": 1.1, "held_after": 0.5}, [None, None, 200]),  # WeChat waits on, but we have acknowledged
-        ("18", {}, [None, None, 200]),
-        ("7", {"max_held": 1}, [200]),
-        ("7", {"breaker": 1}, [200]),
+        ("14", {"hold": 1.1, "held_after": 0.5}, [None, None, 200], ""),  # WeChat waits on, but we have acknowledged
+        ("18", {}, [None, None, 200], ""),
+        ("7", {"max_held": 1}, [200], "held"),
+        ("7", {"breaker": 1, "hold": 2}, [200], "hung_up"),
     ],
 )
 def test_without_a_slow_text_the_last_try_is_acknowledged_and_on_late_reply_gets_the_answer(
-    seconds, settings, tries, caplog
+    seconds, settings, tries, beside, caplog
 ):
-    """B91: WeChat gets its acknowledgement, the log a warning, and the user the answer with the next reply."""
-    clock = {"time_scale": SCALE} if len(settings) == 1 else {}  # for two at once, time must not jump
+    """B91: WeChat gets its acknowledgement, the log a warning, and the user the answer with the next reply.
+
+    Beside another one that is held, or was hung up on.
+    """
+    clock = {"time_scale": SCALE} if beside else {}  # for two at once, time must not jump
     bot = Bot(sleeper, slow_text=None, **clock, **settings)
     with ThreadPoolExecutor(1) as pool:
-        if len(settings) == 1:
+        if beside:
             pool.submit(bot.wechat.send_text, "9", openid="oOther")
-            bot.until(lambda: bot.server.stats()["held" if "max_held" in settings else "hung_up"])
+            bot.until(lambda: bot.server.stats()[beside])
         result = bot.wechat.send_text(seconds)
     assert (statuses(result), result.content) == (tries, "")
     bot.until(lambda: seconds in dict(bot.late))  # on a busy machine the other one may be late, too
