@@ -73,8 +73,8 @@ FIRST = Scene(0.0, 1, NONE, RunState.ALIVE, "yes", True, Patience.FULL)
         ({"run": RunState.SPENT}, Act.END, 0.0),
         ({"run": RunState.LOST, "page": GROWING}, Act.END, 0.0),
         # that may not be kept as long
-        ({"elapsed": 0.09, "patience": Patience.NONE}, Act.WAIT, 0.1),
-        ({"elapsed": 0.1, "patience": Patience.NONE}, Act.LINK, 0.0),
+        ({"elapsed": 0.09, "patience": Patience.BLINK}, Act.WAIT, 0.1),
+        ({"elapsed": 0.1, "patience": Patience.BLINK}, Act.LINK, 0.0),
         ({"elapsed": 0.0, "patience": Patience.SHORT}, Act.WAIT, 1.0),
         ({"elapsed": 1.0, "patience": Patience.SHORT}, Act.LINK, 0.0),
         ({"elapsed": 1.0, "patience": Patience.HOLD}, Act.WAIT, 4.3),
@@ -117,7 +117,7 @@ def test_a_full_house_answers_after_a_blink():
     """Or with the link; eight take a look of one second."""
     for scene in SPACE:
         step = RULES.next_step(scene)
-        if scene.patience is Patience.NONE:
+        if scene.patience is Patience.BLINK:
             assert step.act is not Act.HANG_UP
             assert step.act is not Act.WAIT or step.until == BLINK_SECONDS
         if scene.patience is Patience.SHORT and step.act is Act.WAIT:

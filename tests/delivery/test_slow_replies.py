@@ -648,17 +648,17 @@ def test_one_line_a_push_says_what_became_of_it_and_never_what_was_said(caplog):
 def test_a_full_house_takes_a_few_for_a_short_look_but_nobody_while_tries_arrive_late():
     """Of a server with one thread each look would be taken from all others."""
     house = House(1)
-    assert [house.enter(0.0) for _ in range(10)] == [Patience.FULL, *[Patience.SHORT] * 8, Patience.NONE]
+    assert [house.enter(0.0) for _ in range(10)] == [Patience.FULL, *[Patience.SHORT] * 8, Patience.BLINK]
     for patience in (Patience.FULL, Patience.SHORT):  # a place that is given back is taken by one
         house.leave(patience)
-        assert [house.enter(1.0), house.enter(1.0)] == [patience, Patience.NONE]
+        assert [house.enter(1.0), house.enter(1.0)] == [patience, Patience.BLINK]
     for patience in (Patience.FULL, *[Patience.SHORT] * 8):
         house.leave(patience)
     house.arrived_late(2.0, 100.0)
     assert house.enter(100.0) is Patience.FULL
     house.leave(Patience.FULL)
     house.arrived_late(2.1, 100.0)
-    assert (house.enter(109.9), house.enter(110.0)) == (Patience.NONE, Patience.FULL)
+    assert (house.enter(109.9), house.enter(110.0)) == (Patience.BLINK, Patience.FULL)
 
 
 def test_that_the_house_is_full_is_counted_each_time_and_said_once_a_minute(caplog):

@@ -42,7 +42,7 @@ class House(ForkAware):
         """Ask for a place; give it back by `leave`.
 
         Returns:
-            How long the try may be kept: FULL, SHORT or NONE.
+            How long the try may be kept: FULL, SHORT or BLINK.
         """
         with self._lock:
             late = now < self._late_until
@@ -54,7 +54,7 @@ class House(ForkAware):
             if tell:
                 self._tell_after = now + TELL_SECONDS
             # Not while tries arrive late: there may be one thread in all.
-            patience = Patience.SHORT if self._short < SHORT_LOOKS and not late else Patience.NONE
+            patience = Patience.SHORT if self._short < SHORT_LOOKS and not late else Patience.BLINK
             self._short += patience is Patience.SHORT
         if tell:
             log.warning(

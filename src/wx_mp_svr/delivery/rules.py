@@ -34,7 +34,7 @@ class RunState(Enum):
 class Patience(Enum):
     """How long a try may be kept."""
 
-    NONE = "for a blink: the house is full"
+    BLINK = "for a blink: the house is full"
     SHORT = "for a short look: the house is full, but few take one"
     HOLD = "within its 5 seconds: nobody else would serve the others, or too many tries have failed"
     FULL = "beyond its 5 seconds, so that WeChat pushes again"
@@ -153,12 +153,12 @@ class Rules:
             ),
             Row(
                 "a blink",
-                lambda s: s.patience is Patience.NONE and s.elapsed < BLINK_SECONDS,
+                lambda s: s.patience is Patience.BLINK and s.elapsed < BLINK_SECONDS,
                 _wait(blink),
             ),
             Row(
                 "a short look",
-                lambda s: s.patience is not Patience.NONE and s.elapsed < times.held_after,
+                lambda s: s.patience is not Patience.BLINK and s.elapsed < times.held_after,
                 _wait(held_after),
             ),
             Row(

@@ -339,7 +339,7 @@ class Runs(ForkAware):
         waited = max(0.0, self._clock.wall() - float(job["arrived"]))
         answer = self._answer(push, req, number, self._clock.now() - waited, queued=True)
         self._enter(answer)
-        _alone(self._run, answer, found)  # which waits for what is asynchronous
+        _alone(self._run, answer, found)  # the driver waits for an async handler's end
 
     def session_of(self, account: str, openid: str) -> Session:
         """Return a user's session, for who is no handler; use it as a `with` block."""
