@@ -117,6 +117,36 @@ def test_what_cannot_be_written_goes_on_waiting():
     assert inner.get("page") == 1
 
 
+class SlowStore(SQLiteStore):
+    """Its first transaction takes until it may end."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.begun, self.may_go_on = threading.Event(), threading.Event()
+
+    def add_all(self, items):
+        if not self.begun.is_set():
+            self.begun.set()
+            self.may_go_on.wait(20)
+        return super().add_all(items)
+
+
+def test_when_it_is_to_be_written_what_another_thread_is_writing_is_written_as_well(path, other):
+    """Its process may end at once."""
+    inner = SlowStore(path)
+    late = LateStore(inner)
+    late.add_late("page", 1, 60)
+    thread = threading.Thread(target=late.write_late)
+    thread.start()
+    assert inner.begun.wait(20)
+    late.add_late("next page", 2, 60)
+    late.write_late()
+    assert (other.get("page"), other.get("next page")) == (1, 2)
+    inner.may_go_on.set()
+    thread.join(20)
+    assert len(other.items()) == 2
+
+
 def test_of_many_threads_none_loses_anything_nor_sees_it_gone(path, other):
     late, wrong = LateStore(SQLiteStore(path)), []
 

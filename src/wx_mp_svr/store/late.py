@@ -47,8 +47,10 @@ class LateStore(ForkAware):
 
     def write_late(self) -> None:
         """Write what waits; if that fails, it goes on waiting."""
-        if self._waiting:
-            self._write()
+        # What others are writing, too: who calls this at the end of a process must not be faster than they are.
+        theirs = [(key, value, ttl) for batch in list(self._leaving) for key, (value, ttl) in batch.items()]
+        if theirs or self._waiting:
+            self._write(*theirs)
 
     def _write(self, *last: tuple[str, Any, float]) -> bool:
         with self._lock:
