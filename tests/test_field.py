@@ -9,13 +9,11 @@ import servers
 from flask import Flask, request
 
 import wx_mp_svr
-from wx_mp_svr import Article, ConfigError, MiniProgramPageReqMsg, TextRspMsg, WxMpServer, split_text
+from wx_mp_svr import Article, ConfigError, TextRspMsg, WxMpServer, split_text
 from wx_mp_svr.config import load, misspelt
-from wx_mp_svr.messages import read_msg
 from wx_mp_svr.testing import FakeWeChat
 
 ACCOUNT = {"token": "Field1", "store": "memory:"}
-WHO = {"ToUserName": "gh_1", "FromUserName": "o1", "CreateTime": "1700000000"}
 
 
 def bot(handler=lambda req: "好", **settings):
@@ -34,19 +32,6 @@ def test_two_equal_events_of_one_second_are_two():
         wechat.send_event("CLICK", key="V1001")
     assert len(seen) == 3
     assert len({event.create_time for event in seen}) == 3
-
-
-def test_a_mini_program_card_is_a_message():
-    fields = {"MsgType": "miniprogrampage", "MsgId": "1", "Title": "t", "AppId": "wx1", "PagePath": "p"}
-    req = read_msg({**WHO, **fields, "ThumbUrl": "http://t", "ThumbMediaId": "m"})
-    assert type(req) is MiniProgramPageReqMsg
-    assert (req.title, req.app_id, req.page_path, req.thumb_url, req.thumb_media_id) == (
-        "t",
-        "wx1",
-        "p",
-        "http://t",
-        "m",
-    )
 
 
 def test_the_same_msg_id_with_another_text_is_another_push():

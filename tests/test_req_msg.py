@@ -15,11 +15,13 @@ from wx_mp_svr.req_msg import (
     ImageReqMsg,
     LinkReqMsg,
     LocationReqMsg,
+    MiniProgramPageReqMsg,
     ReqMsg,
     ShortVideoReqMsg,
     TextReqMsg,
     VideoReqMsg,
     VoiceReqMsg,
+    bind_session,
 )
 from wx_mp_svr.wire import xmlio
 
@@ -124,7 +126,7 @@ def test_every_sample_of_a_message_or_a_notice_has_a_row():
 
 def test_a_file_message_is_read_although_wechat_does_not_list_it():
     """Captured in 2018."""
-    fields = {"Title": "a.txt", "Description": "", "FileKey": "k", "FileMd5": "0f", "FileTotalLen": "4096"}
+    fields = {"Title": "a.txt", "Description": "说明", "FileKey": "k", "FileMd5": "0f", "FileTotalLen": "4096"}
     req = read_msg({**WHO, "MsgType": "file", **fields})
     assert req == FileReqMsg(
         to_user_name="gh_1",
@@ -132,11 +134,21 @@ def test_a_file_message_is_read_although_wechat_does_not_list_it():
         create_time=1700000000,
         msg_type="file",
         title="a.txt",
+        description="说明",
         file_key="k",
         file_md5="0f",
         file_total_len=4096,
         raw={**WHO, "MsgType": "file", **fields},
     )
+
+
+def test_a_mini_program_card_is_a_message():
+    """Not in WeChat's list for accounts either."""
+    fields = {"Title": "t", "AppId": "wx1", "PagePath": "p", "ThumbUrl": "http://t", "ThumbMediaId": "m"}
+    req = read_msg({**WHO, "MsgType": "miniprogrampage", **fields})
+    assert type(req) is MiniProgramPageReqMsg
+    told = (req.title, req.app_id, req.page_path, req.thumb_url, req.thumb_media_id)
+    assert told == ("t", "wx1", "p", "http://t", "m")
 
 
 # -- numbers, times, decimals ----------------------------------------------------------------------------------------
@@ -335,6 +347,11 @@ def test_an_element_with_a_name_of_pythons_is_left_alone(name):
     assert req.raw[name] == "evil"
 
 
+@pytest.mark.parametrize("name", ["publishjobfinish", "FREEPUBLISHJOBFINISH"])
+def test_an_event_that_wechats_pages_spell_in_two_ways_is_one(name):
+    assert type(read_msg({**WHO, "MsgType": "event", "Event": name})) is events.PublishJobFinishEvent
+
+
 def test_every_kind_in_the_table_is_spelled_in_lower_case_and_reachable():
     for msg_type, cls in KINDS.items():
         assert msg_type == msg_type.lower()
@@ -449,6 +466,22 @@ def test_reading_leaves_the_fields_as_they_are():
 def test_every_ordinary_message_may_be_answered():
     assert {cls.answerable for cls in KINDS.values()} == {"yes"}
     assert EventReqMsg.answerable == "?"
+
+
+# -- a message that a user's own test makes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [{}, {"raw": {"Content": "hi"}}])
+def test_it_needs_no_raw_and_can_have_a_session(more):
+    req, session = TextReqMsg(content="hi", **more), object()
+    assert req.raw == more.get("raw", {})
+    with pytest.raises(RuntimeError, match="in handlers only"):
+        print(req.session)
+    bind_session(req, session)
+    assert req.session is session
+    assert req.raw == more.get("raw", {})
+    assert dataclasses.replace(req, content="ho").session is session
+    assert TextReqMsg().raw == {}
 
 
 def test_every_public_class_has_a_docstring():
