@@ -2,8 +2,10 @@
 
 import copy
 import json
+import socket
 
 import pytest
+import servers
 from waiting import until
 
 from wx_mp_svr import WxMpServer
@@ -89,6 +91,144 @@ def test_a_bot_that_could_not_be_loaded_is_pushed_nothing():
         say(talk)
     talk.follow()
     assert pushes_of(talk) == []
+
+
+def test_whether_the_bot_can_be_reached_is_said_and_taken_back():
+    port = servers.free_port()
+    talk = talk_of(f"http://127.0.0.1:{port}/wx")
+    talk.look()
+    cause = "没有程序在监听这个端口。先启动服务（python bot.py 或 wx-mp-svr demo），并核对端口"
+    assert until(lambda: state_of(talk)["problem"]) == f"连接 127.0.0.1:{port}：{cause}"
+    with socket.create_server(("127.0.0.1", port)):
+        talk.look()
+        until(lambda: state_of(talk)["problem"] == "")
+
+
+def test_the_first_user_follows_once_where_there_is_somebody_to_welcome_them():
+    nobody = talk_of(f"http://127.0.0.1:{servers.free_port()}/wx")
+    nobody.follow()
+    assert pushes_of(nobody) == []
+    with servers.in_thread(acknowledging) as base:
+        talk = talk_of(f"{base}/wx")
+        talk.follow()
+        talk.follow()
+        [push] = over(talk, 1)
+    assert (push["fields"]["Event"], push["fields"]["EventKey"]) == ("subscribe", "")
+    assert push["openid"] == state_of(talk)["users"][0]
+    assert len(pushes_of(talk)) == 1
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+FAULTS = {"delay": 0, "drop": [], "duplicate": False, "skew": 0}
+BUTTON = {"name": "好", "type": "click", "key": "k"}
+READ = [
+    ({"mode": "compatible"}, {"mode": "compatible"}),
+    ({"scale": 0.01}, {"scale": 0.01}),
+    ({"scale": 1}, {"scale": 1}),
+    ({"faults": {}}, {"faults": FAULTS}),
+    ({"faults": {"delay": 60}}, {"faults": {**FAULTS, "delay": 60}}),
+    ({"faults": {"drop": [3, 1, 3]}}, {"faults": {**FAULTS, "drop": [1, 3]}}),
+    ({"faults": {"duplicate": True}}, {"faults": {**FAULTS, "duplicate": True}}),
+    ({"faults": {"duplicate": 1}}, {"faults": FAULTS}),
+    ({"faults": {"skew": -(10**8)}}, {"faults": {**FAULTS, "skew": -(10**8)}}),
+    ({"users": ["o_1", "o-2", "o_1"]}, {"users": ["o_1", "o-2"]}),
+    ({"users": ["o" * 64]}, {"users": ["o" * 64]}),
+    ({"users": [f"o_{n}" for n in range(50)]}, {"users": [f"o_{n}" for n in range(50)]}),
+    ({"menu": {"button": []}}, {"menu": {"button": []}}),
+    ({"menu": {"button": [BUTTON] * 3, "more": 1}}, {"menu": {"button": [BUTTON] * 3}}),
+    ({"menu": {"button": [{"name": "下", "sub_button": [BUTTON] * 5}]}}, None),
+]
+REFUSED = [
+    ({"colour": "red"}, "没有这样的设置"),
+    ({"mode": "secure"}, "没有 EncodingAESKey"),
+    ({"scale": 0.009}, "须为 0.01 到 1 之间的数"),
+    ({"scale": 1.01}, "须为 0.01 到 1 之间的数"),
+    ({"scale": True}, "须为 0.01 到 1 之间的数"),
+    ({"scale": "1"}, "须为 0.01 到 1 之间的数"),
+    ({"faults": []}, "故障设置不对"),
+    ({"faults": {"drop": 1}}, "故障设置不对"),
+    ({"faults": {"drop": [0]}}, "须为 1 到 3 之间的数"),
+    ({"faults": {"drop": [4]}}, "须为 1 到 3 之间的数"),
+    ({"faults": {"delay": -1}}, "须为 0 到 60 之间的数"),
+    ({"faults": {"delay": 61}}, "须为 0 到 60 之间的数"),
+    ({"faults": {"skew": 10**8 + 1}}, "须为 -1e[+]08 到 1e[+]08 之间的数"),
+    ({"users": []}, "用户须有 1～50 个"),
+    ({"users": [f"o_{n}" for n in range(51)]}, "用户须有 1～50 个"),
+    ({"users": "o_1"}, "用户须有 1～50 个"),
+    ({"users": [1]}, "OpenID 由字母、数字"),
+    ({"users": ["o" * 65]}, "OpenID 由字母、数字"),
+    ({"users": ["ｏ"]}, "OpenID 由字母、数字"),
+    ({"menu": []}, "菜单须为"),
+    ({"menu": {"button": {}}}, "菜单须为"),
+    ({"menu": {"button": [BUTTON] * 4}}, "菜单须为"),
+    ({"menu": {"button": [{**BUTTON, "key": "k" * 20_000}]}}, "菜单须为"),
+    ({"menu": {"button": [1]}}, "每个按钮须有 name"),
+    ({"menu": {"button": [{"name": ""}]}}, "每个按钮须有 name"),
+    ({"menu": {"button": [{"name": "下", "sub_button": {}}]}}, "每个按钮须有 name"),
+    ({"menu": {"button": [{"name": "下", "sub_button": [BUTTON] * 6}]}}, "每个按钮须有 name"),
+    ({"menu": {"button": [{"name": "下", "sub_button": [{}]}]}}, "每个按钮须有 name"),
+]
+
+
+@pytest.mark.parametrize(("wanted", "read"), READ, ids=str)
+def test_settings_are_read(wanted, read):
+    talk = talk_of()
+    before = state_of(talk)
+    talk.configure(wanted)
+    assert state_of(talk) == {**before, **(read or wanted)}
+
+
+@pytest.mark.parametrize(("wanted", "words"), REFUSED, ids=str)
+def test_settings_that_are_none_change_nothing(wanted, words):
+    talk = talk_of()
+    before = state_of(talk)
+    with pytest.raises(ValueError, match=words):
+        talk.configure({"users": ["o_new"], **wanted})
+    assert state_of(talk) == before
+
+
+def test_faults_are_told_as_far_as_a_push_met_them():
+    """It was answered on its first try, which came late."""
+    talk = talk_of()
+    talk.configure({"faults": {"delay": 0.01, "drop": [2], "skew": -3}})
+    [push] = over(talk, say(talk))
+    assert push["faults"] == ["每次晚 0.01 秒送达", "微信的时钟慢 3 秒"]
+    talk.configure({"scale": 0.01, "faults": {"drop": [1, 3]}})
+    [push] = over(talk, say(talk))
+    assert push["faults"] == ["丢掉第 1 次推送"]
+
+
+ELEMENTS = [
+    ({}, ""),
+    ({"A": "x"}, "<A><![CDATA[x]]></A>"),
+    ({"A": 5}, "<A>5</A>"),
+    ({"A": ["x", {"B": "y"}]}, "<A><![CDATA[x]]></A><A><B><![CDATA[y]]></B></A>"),
+    ({"A": {"B": {"C-1.a_": {}}}}, "<A><B><C-1.a_></C-1.a_></B></A>"),
+]
+
+
+@pytest.mark.parametrize(("elements", "written"), ELEMENTS, ids=str)
+def test_elements_become_a_packet(elements, written):
+    assert talk_of().build({"elements": elements}).replace("\n", "") == f"<xml>{written}</xml>"
+
+
+def nested(depth):
+    return {"A": nested(depth - 1)} if depth else {"A": "x"}
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [None, [], "x", 5, {"A": None}, {"A": True}, {"A": 1.5}, {"A": b""}, {"a b": "x"}, {"1": "x"}, {"A": ["x", None]},
+     {"A" * 65: "x"}, {"Ａ": "x"}, {"A": "x" * 65_537}, {"A": "\ud800"}, nested(8)],
+    ids=repr,
+)  # fmt: skip
+def test_elements_of_no_packet_are_refused(elements):
+    talk = talk_of()
+    talk.build({"elements": nested(7)})
+    talk.build({"elements": {"A" * 64: "x" * 65_536}})
+    with pytest.raises(ValueError, match=r"须为|surrogates"):
+        talk.build({"elements": elements})
 
 
 # -- what watchers hear ------------------------------------------------------------------------------------------------
