@@ -197,6 +197,14 @@ def test_a_copy_has_a_memory_and_a_clock_of_its_own_and_keeps_no_runner_for_it(t
     assert mounted_in(server.app) == [server]
 
 
+def test_a_server_keeps_what_it_remembers_in_its_store(tmp_path):
+    store = f"sqlite:{tmp_path}/bot.db"
+    with bot(store=store).session_of("gh_1", "o_1") as session:
+        session["n"] = 1
+    with bot(store=store).session_of("gh_1", "o_1") as session:
+        assert dict(session) == {"n": 1}
+
+
 def test_a_client_for_tests_jumps_unless_it_is_given_a_speed():
     server = bot(on_message=lambda req: 5)
     jumping, fast = server.test_client(), server.test_client(time_scale=0.5)

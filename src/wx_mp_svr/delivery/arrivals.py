@@ -66,7 +66,7 @@ class Arrivals:
         *,
         times: Times,
         clock: Clock,
-        fresh: bool = True,
+        fresh: bool,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
