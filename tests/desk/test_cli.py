@@ -327,6 +327,25 @@ def test_replay_compares_with_what_was_saved_and_writes_it_anew(url, tmp_path):
     assert again.exit_code == 0, again.output
 
 
+def test_a_copy_is_replayed_as_the_very_same_request(tmp_path):
+    """With the nonce and the signatures of the first; all else is a request of its own."""
+    seen = []
+
+    def recording(environ, start_response):
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        seen.append((environ["QUERY_STRING"], body))
+        return answering(b"success")(environ, start_response)
+
+    pushes = [{"id": 4, "xml": packet("一")}, {"id": 5, "xml": packet("一"), "copy_of": 4}, {"xml": packet("一")}]
+    file = tmp_path / "talk.json"
+    file.write_text(json.dumps({"pushes": [*pushes, {"xml": packet("一"), "copy_of": 99}]}), "utf-8")
+    with servers.in_thread(recording) as base:
+        assert run("replay", str(file), "--url", base).exit_code == 0
+    assert len(seen) == 4
+    assert seen[0] == seen[1]
+    assert len(set(seen)) == 3
+
+
 def test_replay_has_nothing_to_compare_a_packet_with(url, tmp_path):
     file = tmp_path / "packet.xml"
     file.write_text(packet("一"), "utf-8")
@@ -647,6 +666,66 @@ def test_every_command_has_a_help_in_chinese():
         for option in command.params:
             if isinstance(option, click.Option) and not option.hidden:
                 assert re.search("[一-鿿]", option.help), option.name
+
+
+# What each command that opens a page hands on, for what was typed.
+PAGES = {
+    "simulate": ("wx_mp_svr.desk.simulator.serve", "http://127.0.0.1:5001/wx_mp_cb", {}),
+    "dev": ("wx_mp_svr.desk.dev.dev", "bot.py", {"bot_port": None, "name": "我的公众号"}),
+    "demo": ("wx_mp_svr.desk.dev.dev", "wx_mp_svr.desk.echo", {"bot_port": None, "name": "回声公众号"}),
+}
+
+
+@pytest.mark.parametrize("command", PAGES)
+@pytest.mark.parametrize(
+    ("typed", "handed_on"),
+    [
+        ((), {"port": 5002, "open_browser": True}),
+        (("--no-browser", "--port", "1"), {"port": 1, "open_browser": False}),
+        (("--port", "65535"), {"port": 65535, "open_browser": True}),
+    ],
+)
+def test_where_a_page_opens(command, typed, handed_on, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bot.py").touch()
+    function, target, more = PAGES[command]
+    opened = []
+    monkeypatch.setattr(function, lambda where, **how: opened.append((where, how)))
+    assert run(command, *typed).exit_code == 0
+    [(where, how)] = opened
+    assert (where, {**how, **handed_on, **more}) == (target, how)
+
+
+@pytest.mark.parametrize("command", ["dev", "demo"])
+def test_a_bot_may_listen_elsewhere(command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bot.py").touch()
+    opened = []
+    monkeypatch.setattr("wx_mp_svr.desk.dev.dev", lambda where, **how: opened.append(how["bot_port"]))
+    for port in ("1", "65535"):
+        assert run(command, "--bot-port", port).exit_code == 0
+    assert opened == [1, 65535]
+
+
+@pytest.mark.parametrize(
+    "typed", [["simulate", "--port"], ["dev", "--port"], ["demo", "--port"], ["dev", "--bot-port"]]
+)
+@pytest.mark.parametrize("port", ["0", "65536", "http"])
+def test_a_port_that_is_none_is_refused(typed, port):
+    assert run(*typed, port).exit_code == 2
+
+
+def test_a_bot_that_is_not_there_is_said(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    result = run("dev", "no_such.py:server")
+    assert (result.exit_code, "没有 no_such.py 这个文件" in result.output) == (2, True)
+
+
+def test_simulate_opens_its_page_also_where_no_bot_runs(monkeypatch):
+    monkeypatch.setattr("wx_mp_svr.desk.simulator.serve", lambda url, **how: how["on_ready"](f"打开 {url}"))
+    url = dead_url()
+    output = run("simulate", "--url", url).output
+    assert re.search(rf"按 Ctrl\+C 结束\n\[错误\] 连接 .+没有程序在监听这个端口.+\n打开 {url}", output)
 
 
 def test_demo_is_a_bot_and_a_simulator(tmp_path):

@@ -48,11 +48,10 @@ class _Group(click.Group):
         hide(os.environ)
         return super().make_context(*args, **kwargs)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> None:
         try:
-            result = super().invoke(ctx)
+            super().invoke(ctx)
             sys.stdout.flush()
-            return result
         except FileError as exc:
             raise click.UsageError(str(exc)) from exc
         except KeyboardInterrupt:
