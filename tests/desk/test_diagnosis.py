@@ -18,10 +18,11 @@ from certificates import certify
 
 from wx_mp_svr import WxMpServer, errors
 from wx_mp_svr.clock import FastClock
+from wx_mp_svr.config import Settings
 from wx_mp_svr.desk import diagnosis, reaching
 from wx_mp_svr.desk.findings import Finding, exit_code
-from wx_mp_svr.exchange import HELLO
-from wx_mp_svr.testing import FakeWeChat
+from wx_mp_svr.exchange import FORBIDDEN, HELLO
+from wx_mp_svr.testing import FakeWeChat, Faults
 
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 OTHER_KEY = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefg"
@@ -251,6 +252,66 @@ def test_a_clock_is_judged_by_the_window_of_pushes(skew, level):
     assert diagnosis.clock(skew).level == level
 
 
+def test_what_a_bot_is_asked():
+    """A message, its retry, and in the safe mode nothing else: strangers and plain messages do not get so far."""
+    asked = []
+    findings_of(bot(on_message=lambda req: asked.append(req.content)))
+    assert asked == ["wx-mp-svr check"]
+
+
+def test_a_server_that_hangs_is_asked_twice():
+    """And not in another way besides: that would be five seconds more."""
+    asked = []
+
+    def app(environ, start_response):
+        asked.append(environ["QUERY_STRING"])
+        return hanging(environ, start_response)
+
+    [error] = errors_in(findings_of(app, scale=0.1))
+    assert "5 秒内没有回答" in error.cause
+    assert len(asked) == len(set(asked)) == 2
+
+
+# -- one push of a talk ------------------------------------------------------------------------------------------------
+
+
+def refusing(environ):
+    return FORBIDDEN.body
+
+
+SLOW = [("Date", email.utils.formatdate(time.time() - 9000, usegmt=True))]
+PUSHES = {
+    # name: (application, faults, level, check, cause)
+    "well": (bot(), Faults(), "ok", POST, "得到文本回复"),
+    "wrong Token": (bot({**SAFE, "token": "another"}), Faults(), "error", GET, "Token 与这里的 WX_MP_TOKEN 不一致"),
+    "wrong AES key": (bot({**SAFE, "aes_key": OTHER_KEY}), Faults(), "error", POST, "EncodingAESKey 或 AppID 与这里的"),
+    "WeChat's clock": (bot(), Faults(skew=900), "error", GET, "时钟相差太大"),
+    "the server's clock": (answering(refusing, "403 Forbidden", SLOW), Faults(), "error", GET, "时钟相差太大"),
+    "refused, and no echo": (
+        by_method(answering(lambda e: b'"%b"' % echostr(e)), answering(refusing, "403 Forbidden")),
+        *(Faults(), "error", GET, "带了引号（JSON）"),
+    ),
+    "forbidden by others": (post(b"Denied", "403 Forbidden"), Faults(), "error", POST, "被服务前面的程序拒绝"),
+}
+
+
+@pytest.mark.parametrize(("app", "faults", "level", "name", "cause"), PUSHES.values(), ids=PUSHES.keys())
+def test_what_became_of_a_push(app, faults, level, name, cause):
+    """Where it is refused the URL is verified, since the cause may be one that shows there."""
+    wechat = FakeWeChat(app, **SAFE, faults=faults)
+    found = diagnosis.of_push(wechat, wechat.send_text("好"), "http://127.0.0.1/wx", diagnosis.texts_of(Settings()))
+    assert (found.level, found.name) == (level, name), found
+    assert cause in found.cause
+
+
+def test_the_texts_of_a_bot_are_known_and_the_defaults_as_well():
+    """The server may have been given others than are seen here."""
+    own = {"error_text": "错", "lost_text": "丢", "busy_text": "忙", "slow_text": "想"}
+    texts = diagnosis.texts_of(Settings(**own))
+    assert texts.faults == {"错", "丢", "忙", Settings.error_text, Settings.lost_text, Settings.busy_text}
+    assert set(texts.slow) == {"想", Settings.slow_text}
+
+
 # -- the way there -----------------------------------------------------------------------------------------------------
 
 
@@ -416,6 +477,50 @@ def test_what_works_but_should_not_stay():
     assert said[0] == "plain 模式，Token 3 位"
     assert "演示账号" in said[1]
     assert "明文模式" in said[2]
+    assert not any(" / " in words for words in said)  # in Chinese only
+
+
+def test_what_nobody_reads_is_said_in_chinese():
+    [found] = [found for found in diagnosis.read_settings({**ENV, "WX_MP_TOKN": "x"})[1] if found.level != "ok"]
+    assert (found.level, found.name, found.cause) == (
+        *("warning", "环境变量", "没有 WX_MP_TOKN 这个设置，是不是 WX_MP_TOKEN？"),
+    )
+
+
+def test_an_appid_that_looks_like_none_is_a_warning():
+    """Test accounts have such, too, so that it is no more than that."""
+    for appid, odd in (("wx2c2769f8efd9abc2", False), ("wx2c2769f8efd9abc", True), ("wx2C2769f8efd9abc2", True)):
+        settings, findings = diagnosis.read_settings({**ENV, "WX_MP_APPID": appid})
+        assert settings.appid == appid
+        assert ["WX_MP_APPID" in found.name for found in findings] == [False, *([True] if odd else [])]
+
+
+FILES = [
+    (".env", "WX_MP_TOKEN=a\n", "只有 flask 命令会读它"),
+    (".env", "\ufeffWX_MP_TOKEN=a\n", "只有 flask 命令会读它"),
+    ("wx-mp-svr.env", "# 公众号\nWX_MP_TOKEN=a\n", "只有 systemd 会读它"),
+    ("wx-mp-svr.env", "WX2_TOKEN=a\n", None),
+    ("wx-mp-svr.env", "", None),
+    ("other.env", "WX_MP_TOKEN=a\n", None),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "words"), FILES)
+def test_a_file_that_nobody_has_loaded_is_named(name, text, words, tmp_path):
+    (tmp_path / name).write_text(text, "utf-8")
+    told = [line for line in diagnosis.unread_files(tmp_path) if str(tmp_path) in line]
+    file = tmp_path / name
+    assert told == (
+        []
+        if words is None
+        else [f"{file} 里有 WX_MP_… 的设置，但这里没有读：{words}；检查它用 wx-mp-svr check --env-file {file}"]
+    )
+
+
+def test_a_file_of_other_things_is_passed_over(tmp_path):
+    (tmp_path / ".env").write_bytes("WX_MP_TOKEN=令牌".encode("gbk"))
+    (tmp_path / "wx-mp-svr.env").mkdir()
+    assert [line for line in diagnosis.unread_files(tmp_path) if str(tmp_path) in line] == []
 
 
 def test_the_first_thing_to_mend_gives_the_exit_code():
