@@ -19,6 +19,7 @@ from wx_mp_svr.delivery.push import push_key, user_key
 from wx_mp_svr.delivery.rules import Times
 from wx_mp_svr.delivery.runs import MAX_COROUTINES, MAX_OF_USER, Runs
 from wx_mp_svr.delivery.texts import Texts
+from wx_mp_svr.delivery.tries import Outcome
 from wx_mp_svr.handling.handlers import Handlers
 from wx_mp_svr.living import Living
 from wx_mp_svr.messages import read_msg
@@ -55,8 +56,9 @@ class Process:
             self.ran.append(req.content)
             return await handler(req, self)
 
-        handlers.give("on_message", on_message_async if iscoroutinefunction(handler) else on_message)
-        handlers.give("on_event", lambda event: "事件")
+        if handler is not None:
+            handlers.give("on_message", on_message_async if iscoroutinefunction(handler) else on_message)
+            handlers.give("on_event", lambda event: "事件")
         self.ledger, self.elsewhere = (
             Ledger(self.store, self.clock, keep_seconds=600, keep_answers=24 * HOUR) for _ in range(2)
         )
@@ -140,10 +142,26 @@ def test_an_answer_that_was_begun_here_is_sent_even_if_the_store_forgets_it_at_o
     assert process.ran == ["你好"]
 
 
+def test_what_nobody_handles_is_acknowledged_at_once():
+    process = Process(None)
+    assert process.start().page(1) == Page("")
+    assert [process.push() for _ in range(2)] == [Outcome("", "ack", 1), Outcome("", "kept", 1)]
+    assert process.arrivals.stats()["held"] == process.runs.stats()["running"] == 0
+
+
 def test_a_first_try_that_was_lost_is_counted_for_the_copy_that_comes():
     process = Process(sleeps)
     outcomes = [process.push(age=5) for _ in range(2)]
     assert [(outcome.how, outcome.number) for outcome in outcomes] == [("hang up", 2), ("slow", 3)]
+
+
+@pytest.mark.parametrize(("seconds", "how"), [(0.02, "reply"), (0.09, "reply"), (0.2, "slow")])
+def test_while_tries_arrive_late_what_takes_a_blink_is_answered_all_the_same(seconds, how):
+    """It runs in a thread of its own until it has been quick once, and after it was not."""
+    # What the machine itself takes counts a tenth.
+    process = Process(lambda req, process: process.clock.sleep(seconds) or "好", clock=FastClock(0.1, jumps=True))
+    process.arrivals._house.arrived_late(3.0, process.clock.now())
+    assert process.push().how == how
 
 
 def test_a_page_that_comes_as_a_try_begins_to_wait_is_not_waited_for():

@@ -230,6 +230,13 @@ def test_a_number_leads_only_its_own_user_to_the_answer(ledger):
     assert ledger.find("u:stranger", 1) is None
 
 
+def test_a_number_leads_to_nothing_where_somebody_has_written_something_else(ledger, store):
+    number = ledger.promise(PUSH, USER, MESSAGE)
+    [key] = [key for key, value, _ in store.items() if value == PUSH]
+    store.set(key, 5, HOUR)
+    assert ledger.find(USER, number) is None
+
+
 def test_a_number_leads_to_one_answer_as_long_as_that_is_kept(ledger, hands):
     """The count ends a day after the first number, which is sooner than a day after the last one."""
 

@@ -670,15 +670,6 @@ def test_that_the_house_is_full_is_counted_each_time_and_said_once_a_minute(capl
     assert house.stats() == {"held": 1, "full": 6}
 
 
-@pytest.mark.parametrize(("seconds", "links"), [("0.02", 0), ("0.09", 0), ("0.2", 1)])
-def test_while_tries_arrive_late_what_takes_a_blink_is_answered_all_the_same(seconds, links):
-    """It runs in a thread of its own until it has been quick once, and after it was not."""
-    bot = Bot(sleeper)
-    bot.server._arrivals._house.arrived_late(3.0, bot.wechat.clock.now())
-    result = bot.wechat.send_text(seconds)
-    assert (len(result.tries), len(result.links)) == (1, links)
-
-
 def test_what_comes_right_after_its_link_from_a_full_house_is_kept_as_long_as_the_link():
     """And the user's next reply mentions it: the run has to hear of the promise, for which it does not look that soon."""
     server = WxMpServer(**ACCOUNT)

@@ -107,14 +107,14 @@ class Arrivals:
             page = answer and answer.page(1)
             if page:
                 return Outcome(page.xml, "reply" if page.xml else "ack", age.number)
-            return self._tries.go(Try(req, push, push, 1, age, arrived, threaded, answer))
+            return self._tries.go(Try(req, push, 1, age, arrived, threaded, answer))
         kept = self._ledger.page(push, 1)
         if kept is not None:
             log.debug("duplicate of an answered push")
             return Outcome(kept.xml, "kept", age.number)
         age = self._which_try.again(push, age, timestamp, before=1)
         log.debug("duplicate n=%d", age.number)
-        return self._tries.go(Try(req, push, push, 1, age, arrived, threaded))
+        return self._tries.go(Try(req, push, 1, age, arrived, threaded))
 
     def _fetch(
         self, req: ReqMsg, tap: Tap, push: str, age: Age, arrived: float, timestamp: int, threaded: bool
@@ -134,7 +134,7 @@ class Arrivals:
             outcome = Outcome(self._texts.say(req, self._settings.end_text), "fetched", age.number)
         else:
             age = self._which_try.again(push, age, timestamp, before=0)
-            outcome = self._tries.go(Try(req, push, found.asked, tap.page, age, arrived, threaded, promised=tap.number))
+            outcome = self._tries.go(Try(req, found.asked, tap.page, age, arrived, threaded, promised=tap.number))
         if outcome.how in ("fetched", "reply", "part") and tap.page == 1:
             self._ledger.take(user, tap.number)
         return outcome

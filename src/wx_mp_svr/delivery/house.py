@@ -130,7 +130,7 @@ class Breaker(ForkAware):
         while self._failures and self._failures[0] < now - self.SECONDS:
             self._failures.popleft()
         for second in [second for second in list(self._pushes) if second < now - self.SECONDS]:
-            self._pushes.pop(second, None)
+            del self._pushes[second]
 
     def _look(self, now: float) -> None:
         self._forget(now)

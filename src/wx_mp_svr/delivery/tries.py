@@ -51,7 +51,7 @@ class Try:
         arrived: When it came, by the clock.
         backlog: Seconds that it had waited before.
         answer: The answer, if this try has begun it in this process.
-        message: Of a tap, what it asks the answer to, if that has to be run again.
+        message: What is run again if its process is lost: its own message, or behind a link that of the promise.
         promised: Of a tap, the number in its link.
         patience: How long it may be kept.
         place: What the house gave it, if it has been asked.
@@ -78,7 +78,6 @@ class Try:
     def __init__(
         self,
         req: ReqMsg,
-        push: str,
         asked: str,
         page: int,
         age: Age,
@@ -93,7 +92,7 @@ class Try:
         self.number, self.backlog = age
         self.arrived = arrived
         self.promised = promised
-        self.message: ReqMsg | None = req if push == asked else None
+        self.message: ReqMsg | None = req if promised is None else None
         self.answer = answer
         self.patience = Patience.FULL if threaded else Patience.HOLD
         self.place: Patience | None = None

@@ -79,7 +79,7 @@ class Ages:
             self.learn(age, 1, now)
             return Age(self.IN_DOUBT, 0.0)
         relative = max(0.0, relative)
-        number = 1 + int((relative + self.GRAIN) // self.PUSH_SECONDS)
+        number = 1 + int((relative + self.GRAIN) / self.PUSH_SECONDS)
         late = relative - (number - 1) * self.PUSH_SECONDS
         return Age(number, late if late > self.GRAIN else 0.0)
 
