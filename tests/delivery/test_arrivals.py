@@ -42,7 +42,7 @@ class Process:
     """A process whose clock jumps; its handler gets the message and the process. `elsewhere` is another one's ledger."""
 
     def __init__(self, handler=lambda req, process: "好", store=None, place=None, clock=None, **settings):
-        self.clock = clock or FastClock(jumps=True)
+        self.clock = clock or FastClock(0.1, jumps=True)  # what the machine itself takes counts a tenth
         self.store = MemoryStore(clock=self.clock.now) if store is None else store
         self.settings = Settings(token="Arrivals1", **settings)
         self.ran = []
@@ -158,8 +158,7 @@ def test_a_first_try_that_was_lost_is_counted_for_the_copy_that_comes():
 @pytest.mark.parametrize(("seconds", "how"), [(0.02, "reply"), (0.09, "reply"), (0.2, "slow")])
 def test_while_tries_arrive_late_what_takes_a_blink_is_answered_all_the_same(seconds, how):
     """It runs in a thread of its own until it has been quick once, and after it was not."""
-    # What the machine itself takes counts a tenth.
-    process = Process(lambda req, process: process.clock.sleep(seconds) or "好", clock=FastClock(0.1, jumps=True))
+    process = Process(lambda req, process: process.clock.sleep(seconds) or "好")
     process.arrivals._house.arrived_late(3.0, process.clock.now())
     assert process.push().how == how
 
