@@ -47,18 +47,19 @@ class LateStore(ForkAware):
 
     def write_late(self) -> None:
         """Write what waits; if that fails, it goes on waiting."""
-        # What others are writing, too: who calls this at the end of a process must not be faster than they are.
-        theirs = [(key, value, ttl) for batch in list(self._leaving) for key, (value, ttl) in batch.items()]
-        if theirs or self._waiting:
-            self._write(*theirs)
+        if self._waiting or self._leaving:
+            # What others are writing, too: who calls this at the end of a process must not be faster than they are.
+            self._write(with_theirs=True)
 
-    def _write(self, *last: tuple[str, Any, float]) -> bool:
+    def _write(self, *last: tuple[str, Any, float], with_theirs: bool = False) -> bool:
         with self._lock:
+            theirs = list(self._leaving) if with_theirs else []
             leaving = self._waiting
             self._leaving.append(leaving)  # first here, then not there any more: a reader looks the other way round
             self._waiting = {}
+        items = [(key, value, ttl) for batch in (*theirs, leaving) for key, (value, ttl) in batch.items()]
         try:
-            won = self._store.add_all([*((key, value, ttl) for key, (value, ttl) in leaving.items()), *last])
+            won = self._store.add_all([*items, *last])
         except BaseException:
             with self._lock:
                 self._waiting = {**leaving, **self._waiting}
