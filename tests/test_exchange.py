@@ -474,8 +474,7 @@ def test_whoever_wants_to_see_every_push_gets_a_line_for_each(caplog):
     caplog.set_level(logging.DEBUG, "wx_mp_svr")
     House().post(plain())
     [line] = [message for message in caplog.messages if message.startswith("push ")]
-    told = re.fullmatch(r"push kind=TextReqMsg outcome=reply try=[123] ms=([0-9]+)", line)
-    assert int(told[1]) < 60_000
+    assert re.fullmatch(r"push kind=TextReqMsg outcome=reply try=[123] ms=[0-9]+", line)
 
 
 # -- duplicates ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ No Flask, no clock, no global: read it and you have read the program.
 """
 
 import logging
-import time
 from typing import NamedTuple
 
 from .delivery.arrivals import Arrivals
@@ -103,7 +102,6 @@ class Exchange:
             threaded: Whether other threads serve the requests that come while this one waits.
             from_cloud: Whether it says that WeChat's cloud hosting has sent it, which signs nothing.
         """
-        begun = time.monotonic()
         try:
             if len(body) > self._max_body:
                 raise TooLarge(f"over {self._max_body} bytes")
@@ -125,9 +123,6 @@ class Exchange:
             return ACK
         # claim, handler, reply
         outcome = self._arrivals.answer(req, letter.xml, timestamp=int(params.timestamp), threaded=threaded)
-        if log.isEnabledFor(logging.DEBUG):
-            kind, took = type(req).__name__, (time.monotonic() - begun) * 1000
-            log.debug("push kind=%s outcome=%s try=%d ms=%.0f", kind, outcome.how, outcome.number, took)
         if outcome.xml is None:
             return HANG_UP
         if not outcome.xml:

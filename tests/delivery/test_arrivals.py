@@ -1,6 +1,8 @@
 """One process of two: its tries, taps and runs, and what another process has left in the store that both share."""
 
 import json
+import logging
+import re
 import threading
 from contextlib import nullcontext
 from inspect import iscoroutinefunction
@@ -131,6 +133,14 @@ def test_a_try_waits_for_its_answer(answer, xml, how):
     outcome = process.push()
     assert (said(outcome), outcome.how) == (xml, how)
     assert process.arrivals.stats()["held"] == 0
+
+
+def test_what_a_try_took_is_told_by_the_clock_of_its_process(caplog):
+    caplog.set_level(logging.DEBUG, "wx_mp_svr")
+    Process(lambda req, process: process.clock.sleep(2) or "好").push()
+    [line] = [line for line in caplog.messages if line.startswith("push ")]
+    told = re.fullmatch(r"push kind=TextReqMsg outcome=reply try=1 ms=([0-9]+)", line)
+    assert int(told[1]) == pytest.approx(2000, abs=300)
 
 
 def test_an_answer_that_was_begun_here_is_sent_even_if_the_store_forgets_it_at_once():

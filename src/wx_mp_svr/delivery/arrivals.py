@@ -92,6 +92,13 @@ class Arrivals:
             threaded: Whether other threads serve the requests that come meanwhile.
         """
         arrived = self._clock.now()
+        outcome = self._outcome(req, xml, timestamp, arrived, threaded)
+        if log.isEnabledFor(logging.DEBUG):
+            kind, took = type(req).__name__, (self._clock.now() - arrived) * 1000
+            log.debug("push kind=%s outcome=%s try=%d ms=%.0f", kind, outcome.how, outcome.number, took)
+        return outcome
+
+    def _outcome(self, req: ReqMsg, xml: bytes, timestamp: int, arrived: float, threaded: bool) -> Outcome:
         age = self._which_try.judge(timestamp)
         self._breaker.pushed(arrived)
         self._house.arrived_late(age.backlog, arrived)
