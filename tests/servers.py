@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -251,6 +251,23 @@ def redis(directory: Path, password: str = "") -> Iterator[RedisServer]:
         yield server
     finally:
         server.stop()
+
+
+def always(
+    body: bytes | Callable[[Any], bytes] = b"success",
+    status: str = "200 OK",
+    headers: Sequence[tuple[str, str]] = (),
+    *,
+    kind: str = "text/plain",
+) -> Any:
+    """Return a WSGI application that always answers this; *body* may be a function of the WSGI environment."""
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        answer = body(environ) if callable(body) else body
+        start_response(status, [("Content-Type", kind), ("Content-Length", str(len(answer))), *headers])
+        return [answer]
+
+    return app
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import flask
 import pytest
 import servers
 from certificates import certify
+from servers import always
 
 from wx_mp_svr import WxMpServer
 from wx_mp_svr.clock import FastClock
@@ -47,14 +48,8 @@ def said(findings, name):
     return found.level, f"{found.cause} -> {found.fix}"
 
 
-def response(status, body=b"", *headers, kind="text/html"):
-    """An application that always answers this."""
-
-    def app(environ, start):
-        start(status, [("Content-Type", kind), ("Content-Length", str(len(body))), *headers])
-        return [body]
-
-    return app
+def response(status, body=b"", *headers):
+    return always(body, status, headers, kind="text/html")
 
 
 def only(method, app, right):

@@ -15,6 +15,7 @@ import click
 import pytest
 import servers
 from click.testing import CliRunner
+from servers import always
 from waiting import until
 
 from wx_mp_svr import (
@@ -103,17 +104,9 @@ def dead_url():
     return f"http://127.0.0.1:{servers.free_port()}/wx_mp_cb"
 
 
-def answering(body, status="200 OK"):
-    def app(environ, start_response):
-        start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
-        return [body]
-
-    return app
-
-
 def hanging(environ, start_response):
     time.sleep(1)
-    return answering(b"success")(environ, start_response)
+    return always()(environ, start_response)
 
 
 # -- send --------------------------------------------------------------------------------------------------------------
@@ -211,15 +204,15 @@ def test_wrong_settings_end_with_2(command, monkeypatch):
 
 BROKEN = {
     # name: (application, exit code, cause)
-    "500": (answering(b"x", "500 Internal Server Error"), 3, "HTTP 500"),
-    "403": (answering(b"forbidden", "403 Forbidden"), 3, "HTTP 403"),
-    "garbage": (answering(b"<xml"), 3, "不是合格的 XML"),
-    "JSON": (answering(b'{"a":1}'), 3, "JSON"),
-    "HTML": (answering(b"<html></html>"), 3, "HTML"),
+    "500": (always(b"x", "500 Internal Server Error"), 3, "HTTP 500"),
+    "403": (always(b"forbidden", "403 Forbidden"), 3, "HTTP 403"),
+    "garbage": (always(b"<xml"), 3, "不是合格的 XML"),
+    "JSON": (always(b'{"a":1}'), 3, "JSON"),
+    "HTML": (always(b"<html></html>"), 3, "HTML"),
     "hanging": (hanging, 3, "5 秒内没有回答"),
     "wrong key": (WxMpServer(**{**SAFE, "aes_key": KEY[::-1]}, store="memory:"), 3, "HTTP 403"),
-    "acknowledges": (answering(b"success"), 0, "没有回复"),
-    "empty": (answering(b""), 0, "没有回复"),
+    "acknowledges": (always(), 0, "没有回复"),
+    "empty": (always(b""), 0, "没有回复"),
 }
 
 
@@ -334,7 +327,7 @@ def test_a_copy_is_replayed_as_the_very_same_request(tmp_path):
     def recording(environ, start_response):
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         seen.append((environ["QUERY_STRING"], body))
-        return answering(b"success")(environ, start_response)
+        return always()(environ, start_response)
 
     pushes = [{"id": 4, "xml": packet("一")}, {"id": 5, "xml": packet("一"), "copy_of": 4}, {"xml": packet("一")}]
     file = tmp_path / "talk.json"
@@ -377,7 +370,7 @@ def test_replay_gives_the_worst_exit_code(tmp_path):
     """3 for a bot that is wrong, 4 and an end for one that is not there."""
     file = tmp_path / "talk.json"
     file.write_text(TALKS["simulator"], "utf-8")
-    with servers.in_thread(answering(b"x", "500 Internal Server Error")) as base:
+    with servers.in_thread(always(b"x", "500 Internal Server Error")) as base:
         assert run("replay", str(file), "--url", f"{base}/wx_mp_cb").exit_code == 3
     result = run("replay", str(file), "--url", dead_url())
     assert (result.exit_code, result.output.count("->")) == (4, 2)  # one packet, and the fix
@@ -424,7 +417,7 @@ def test_check_takes_the_url_by_itself(url):
 def test_check_hides_what_a_server_echoes():
     """Also where the words are cut."""
     echo = f"your key is {KEY}, your Token is {TOKEN}, and that is all of it, all of it".encode()
-    with servers.in_thread(answering(echo)) as base:
+    with servers.in_thread(always(echo)) as base:
         output = run("check", f"{base}/wx_mp_cb").output
     assert not any(secret[:6] in output for secret in (KEY, TOKEN)), output
 
@@ -435,7 +428,7 @@ def test_the_version():
 
 def test_check_names_cause_and_fix():
     """In one line each; exit code 3."""
-    with servers.in_thread(answering(b'"x"')) as base:
+    with servers.in_thread(always(b'"x"')) as base:
         result = run("check", "--url", f"{base}/wx_mp_cb")
     assert result.exit_code == 3
     assert re.search(r"^\[错误\] 接入验证（GET）：.+ -> .+$", result.output, re.MULTILINE)
@@ -490,7 +483,7 @@ def test_check_names_a_file_that_nobody_has_loaded(monkeypatch, tmp_path):
 
 
 def test_send_points_to_check_after_a_refusal():
-    with servers.in_thread(answering(b"forbidden", "403 FORBIDDEN")) as base:
+    with servers.in_thread(always(b"forbidden", "403 FORBIDDEN")) as base:
         result = run("send", "--url", f"{base}/wx")
     assert result.exit_code == 3
     assert f"逐项诊断：wx-mp-svr check {base}/wx" in result.output

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import pytest
 import servers
 from certificates import certify
+from servers import always
 
 from wx_mp_svr import WxMpServer, errors
 from wx_mp_svr.clock import FastClock
@@ -39,29 +40,18 @@ def bot(account=SAFE, on_message=lambda req: "好", **more):
     return WxMpServer(on_message=on_message, store="memory:", **account, **more)
 
 
-def answering(body, status="200 OK", headers=()):
-    """An application that always answers this; *body* may be a function of the WSGI environment."""
-
-    def app(environ, start_response):
-        answer = body(environ) if callable(body) else body
-        start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(answer))), *headers])
-        return [answer]
-
-    return app
-
-
 def echostr(environ):
     return urllib.parse.parse_qs(environ["QUERY_STRING"]).get("echostr", [""])[0].encode()
 
 
 def get(body, status="200 OK", headers=()):
     """A working bot, whose answer to the GET of a verification is *body* instead."""
-    return by_method(answering(body, status, headers), bot())
+    return by_method(always(body, status, headers), bot())
 
 
 def post(body, status="200 OK", headers=(), **account):
     """A working bot, whose answer to messages is *body* instead."""
-    return by_method(bot(**account), answering(body, status, headers))
+    return by_method(bot(**account), always(body, status, headers))
 
 
 def by_method(for_get, for_post):
@@ -84,7 +74,7 @@ def redirecting(location):
 
 def hanging(environ, start_response):
     threading.Event().wait(2)  # four times as long as WeChat waits here
-    return answering(b"")(environ, start_response)
+    return always(b"")(environ, start_response)
 
 
 def gzipped(body):
@@ -94,10 +84,10 @@ def gzipped(body):
 def open_to_all(environ, start_response):
     """Echoes whatever it is asked, and answers whatever it gets, in safe mode: only the signatures are not looked at."""
     if environ["REQUEST_METHOD"] == "GET":
-        return answering(echostr)(environ, start_response)
+        return always(echostr)(environ, start_response)
     parts = urllib.parse.parse_qs(environ["QUERY_STRING"])
     xml = b"<xml><ToUserName>o</ToUserName></xml>" if parts else b""
-    return answering(xml)(environ, start_response)
+    return always(xml)(environ, start_response)
 
 
 def dated(skew):
@@ -114,7 +104,7 @@ def dated(skew):
 def slash_only(environ, start_response):
     if environ["PATH_INFO"] == "/wx_mp_cb/":
         return bot()(environ, start_response)
-    return answering(b"not found", "404 Not Found")(environ, start_response)
+    return always(b"not found", "404 Not Found")(environ, start_response)
 
 
 def misnamed(environ):
@@ -158,7 +148,7 @@ BROKEN = {
     "query lost": (sent_on(bot(), lambda environ: environ.update(QUERY_STRING="")), GET, "查询参数丢了"),
     "an hour fast": (dated(3600), CLOCK, "比本机快 3"),
     "an hour slow": (dated(-3600), CLOCK, "比本机慢 36"),
-    "signature unchecked in GET": (by_method(answering(echostr), bot()), STRANGERS, "没有检查签名"),
+    "signature unchecked in GET": (by_method(always(echostr), bot()), STRANGERS, "没有检查签名"),
     "signature unchecked": (open_to_all, STRANGERS, "没有检查签名"),
     "signature of messages unchecked": (post(text_reply), STRANGERS, "任何人都能冒充微信"),
     "wrong AES key": (bot({**SAFE, "aes_key": OTHER_KEY}), POST, "EncodingAESKey 或 AppID 与这里的不一致"),
@@ -286,9 +276,9 @@ PUSHES = {
     "wrong Token": (bot({**SAFE, "token": "another"}), Faults(), "error", GET, "Token 与这里的 WX_MP_TOKEN 不一致"),
     "wrong AES key": (bot({**SAFE, "aes_key": OTHER_KEY}), Faults(), "error", POST, "EncodingAESKey 或 AppID 与这里的"),
     "WeChat's clock": (bot(), Faults(skew=900), "error", GET, "时钟相差太大"),
-    "the server's clock": (answering(refusing, "403 Forbidden", SLOW), Faults(), "error", GET, "时钟相差太大"),
+    "the server's clock": (always(refusing, "403 Forbidden", SLOW), Faults(), "error", GET, "时钟相差太大"),
     "refused, and no echo": (
-        by_method(answering(lambda e: b'"%b"' % echostr(e)), answering(refusing, "403 Forbidden")),
+        by_method(always(lambda e: b'"%b"' % echostr(e)), always(refusing, "403 Forbidden")),
         *(Faults(), "error", GET, "带了引号（JSON）"),
     ),
     "forbidden by others": (post(b"Denied", "403 Forbidden"), Faults(), "error", POST, "被服务前面的程序拒绝"),

@@ -5,6 +5,7 @@ import time
 
 import pytest
 import servers
+from servers import always
 from waiting import until
 
 from wx_mp_svr import WxMpServer
@@ -69,14 +70,6 @@ def packet_of(content):
     return app
 
 
-def plain(status, body):
-    def app(environ, start_response):
-        start_response(status, [("Content-Type", "text/html")])
-        return [body]
-
-    return app
-
-
 HEADLINES = {
     "the handler raises": (
         lambda: talk_with(bot(raising)),
@@ -98,11 +91,11 @@ HEADLINES = {
     "12 seconds": (lambda: slow(12), ("warning", "第 3 次推送才有回复（", "处理函数超过了 5 秒")),
     "20 seconds": (lambda: slow(20), ("warning", "处理函数没有在 5 秒内完成（", "用户要点链接才看到回复")),
     "403 of somebody else": (
-        lambda: talk_with(plain("403 Forbidden", b"<h1>Denied</h1>")),
+        lambda: talk_with(always(b"<h1>Denied</h1>", "403 Forbidden", kind="text/html")),
         ("error", "POST 被服务前面的程序拒绝（HTTP 403）", "放行这个路径"),
     ),
     "garbage": (
-        lambda: talk_with(plain("200 OK", b"<xml><oops"), mode="plain"),
+        lambda: talk_with(always(b"<xml><oops"), mode="plain"),
         ("error", "回复不是合格的 XML：'<xml><oops'", "按微信的格式回复 XML"),
     ),
     "too long": (

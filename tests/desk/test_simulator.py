@@ -56,13 +56,7 @@ def scale_of(target):
 
 def wsgi(status="200 OK", body=b"success", seconds=0.0):
     """A bot of three lines, which may be as broken as it likes."""
-
-    def app(environ, start_response):
-        time.sleep(seconds)
-        start_response(status, [("Content-Type", "text/plain")])
-        return [body]
-
-    return app
+    return servers.always(lambda environ: time.sleep(seconds) or body, status)
 
 
 class Page:

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 import servers
+from servers import always
 from waiting import until
 
 from wx_mp_svr import WxMpServer
@@ -17,13 +18,8 @@ TOKEN, APPID, KEY = "TalksToken", "wx0a1b2c3d4e5f6a7b", "t" * 43
 SAFE = {"appid": APPID, "aes_key": KEY}
 
 
-def acknowledging(environ, start_response):
-    start_response("200 OK", [])
-    return [b"success"]
-
-
-def talk_of(target=acknowledging, *, name="名字", account=SAFE, **more):
-    return Talk(FakeWeChat(target, token=TOKEN, **account), name=name, **more)
+def talk_of(target=None, *, name="名字", account=SAFE, **more):
+    return Talk(FakeWeChat(target or always(), token=TOKEN, **account), name=name, **more)
 
 
 def state_of(talk):
@@ -108,7 +104,7 @@ def test_the_first_user_follows_once_where_there_is_somebody_to_welcome_them():
     nobody = talk_of(f"http://127.0.0.1:{servers.free_port()}/wx")
     nobody.follow()
     assert pushes_of(nobody) == []
-    with servers.in_thread(acknowledging) as base:
+    with servers.in_thread(always()) as base:
         talk = talk_of(f"{base}/wx")
         talk.follow()
         talk.follow()
