@@ -68,6 +68,23 @@ def test_an_age_tells_how_long_a_try_has_waited_before_it_came(usual, age, judge
     assert known.judge(age, 1e6) == judged
 
 
+@pytest.mark.parametrize(
+    ("usual", "age", "judged"),
+    [
+        (0.5, 4.4, (2, 0.0)),  # a retry makes no usual age any surer
+        (-2.0, 3.0, (3, 0.0)),
+        (-2.0, 2.0, (3, 0.0)),
+        (-2.0, 1.0, (1, 3.0)),  # and this is none
+    ],
+)
+def test_what_is_a_retry_for_certain_does_not_count_as_a_first_try(usual, age, judged):
+    known = Ages()
+    known.learn(usual, 1, 0.0)
+    for now in (10.0, 20.0):
+        known.learn(age, known.judge(age, now).number, now)
+    assert known.judge(age, 30.0) == judged
+
+
 class Hands(FastClock):
     """A clock that stands still until a test turns it; its wall shows a round time."""
 

@@ -325,8 +325,7 @@ class Runs(ForkAware):
     def work(self, job: Mapping[str, Any]) -> None:
         """Do a job that the runner took to a task queue; one that was done or taken over meanwhile is left alone."""
         req = read_msg(job["fields"])
-        found = self._handlers.find(req) if req else None
-        if req is None or found is None:
+        if req is None or (found := self._handlers.find(req)) is None:
             log.error(
                 "a job came for which this worker has no handler; does it load the same program? / "
                 "任务进程里没有对应的处理函数：它加载的是同一个程序吗？"
