@@ -16,8 +16,8 @@ from wx_mp_svr.store.memory import MemoryStore
 class Stage:
     """Processes that share a store, on a clock that jumps."""
 
-    def __init__(self):
-        self.clock = FastClock(jumps=True)
+    def __init__(self, clock=None):
+        self.clock = clock or FastClock(jumps=True)
         self.store = MemoryStore(clock=self.clock.now)
         self._processes = []
 
@@ -157,6 +157,15 @@ def test_patience_with_a_process_goes_on_where_the_last_look_left_off(stage):
     assert here.is_lost("gone")
     stage.clock.sleep(60.0)
     assert not here.is_lost("gone")
+
+
+@pytest.mark.parametrize(("seconds", "is_lost"), [(9.5, True), (10.5, False)])
+def test_what_was_seen_more_than_ten_seconds_ago_does_not_count(seconds, is_lost):
+    stage = Stage(FastClock(0.1, jumps=True))
+    here = stage.process([])
+    assert not here.is_lost("gone")
+    stage.clock.sleep(seconds)
+    assert here.is_lost("gone") == is_lost
 
 
 def test_of_many_processes_those_that_are_gone_are_told_at_once(stage, tmp_path):

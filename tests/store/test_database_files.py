@@ -15,6 +15,7 @@ import servers
 from waiting import until
 
 from wx_mp_svr import ConfigError, StoreError, WxMpServer
+from wx_mp_svr.store.secure import move_aside
 from wx_mp_svr.store.sqlite import SQLiteStore
 from wx_mp_svr.testing import FakeWeChat
 
@@ -157,6 +158,19 @@ def test_a_damaged_database_of_ours_is_moved_aside_and_the_bot_works(how, tmp_pa
     with contextlib.closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert modes(tmp_path)["bot.db"] == 0o600
+
+
+def test_of_a_damaged_database_only_the_very_file_is_moved_aside(tmp_path):
+    """Another process may have moved it before, and begun a new one."""
+    path = tmp_path / "bot.db"
+    move_aside(path, 1)
+    assert not path.with_name("bot.db.damaged").exists()
+    path.touch()
+    move_aside(path, path.stat().st_ino + 1)
+    assert path.exists()
+    path.with_name("bot.db-wal").touch()
+    move_aside(path, path.stat().st_ino)
+    assert sorted(modes(tmp_path)) == ["bot.db.damaged"]
 
 
 def test_a_file_that_was_deleted_under_us_is_opened_anew(tmp_path, caplog):

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 import servers
-from baton import BatonClock, BatonSpare, FailingStore, SharedStore, Stage
+from baton import EPOCH, BatonClock, BatonSpare, FailingStore, SharedStore, Stage
 from store_contract import EVERY_VERB, StoreContract, every_verb
 from store_contract import VERBS as ALONE
 from waiting import until
@@ -113,13 +113,28 @@ def test_a_guard_costs_no_question(verb):
 
 
 class DeadStore:
-    """Raises, whatever it is asked."""
+    """Raises, whatever it is asked, and notes what that was."""
+
+    def __init__(self, asked=None):
+        self._asked = [] if asked is None else asked
 
     def __getattr__(self, verb):
         def fail(*args):
+            self._asked.append(verb)
             raise StoreError("dead")
 
         return fail
+
+
+class TornStore(MemoryStore):
+    """Can be read no more from a moment on."""
+
+    fault = None
+
+    def get(self, key):
+        if self.fault is not None:
+            raise self.fault
+        return super().get(key)
 
 
 class TestGuardedStoreThatIsDown(StoreContract):
@@ -343,8 +358,17 @@ def test_a_claim_of_one_outage_counts_in_the_next():
     machine.play(scene)
 
 
-def test_a_claim_is_won_that_was_made_while_the_store_only_seemed_to_be_back():
-    """For another process it is; for this one it fails again."""
+@pytest.mark.parametrize("fault", ["down", ""])
+@pytest.mark.parametrize(
+    ("before", "won"),
+    [
+        (lambda machine: None, True),
+        (lambda machine: machine.spare._store.delete("a"), True),  # it was copied, and is not to be seen from here
+        (lambda machine: (machine.spare._store.set("a", "P2", 60), machine.inner.set("a", "P2", 60)), False),
+    ],
+)
+def test_a_claim_is_won_once_that_was_made_while_the_store_seemed_to_be_back(fault, before, won):
+    """For another process it is; for this one it may fail again."""
     machine = Machine()
 
     def scene():
@@ -355,14 +379,56 @@ def test_a_claim_is_won_that_was_made_while_the_store_only_seemed_to_be_back():
         def ask_and_be_back(question):
             machine.spare.ask = ask
             answer = ask(question)
-            machine.spare.down = False
+            before(machine)
+            machine.spare.down, machine.fault = False, fault
             return answer
 
         machine.spare.ask = ask_and_be_back
-        assert machine.one.add("a", "P1", 60) is True
-        assert machine.other.add("a", "P2", 60) is False
+        assert machine.one.add("a", "P1", 60) is won
+        assert machine.one.get("a") == ("P1" if won else "P2")
+        assert machine.other.add("a", "P3", 60) is False
+        if not fault:
+            assert machine.inner.get("a") == ("P1" if won else "P2")
+            machine.wait(61)
+            assert machine.inner.get("a") is None
 
     machine.play(scene)
+
+
+def test_a_process_that_hears_of_an_outage_does_not_spread_it_again():
+    """Else the store would be left alone for longer than who has found it down has said."""
+    machine = Machine()
+
+    def scene():
+        machine.fault = "down"
+        machine.one.set("any", 1, 60)
+        until, machine.fault = machine.spare.until, ""
+        machine.wait(0.5)
+        assert machine.other.down
+        assert machine.spare.until == until
+
+    machine.play(scene)
+
+
+def test_of_what_was_written_lately_the_last_ten_thousand_are_known_when_the_store_goes_down():
+    store = GuardedStore(TornStore(), FastClock(jumps=True), spare := Spare())
+    for number in range(10_002):
+        store.set(number, number, 60)
+    store._store.fault = StoreError("down")
+    assert store.get(2) == 2
+    assert store.down
+    assert [key for key, _, _ in spare.ask(lambda kept: kept.items())] == list(range(2, 10_002))
+
+
+def test_a_store_that_is_down_is_tried_once_a_second():
+    """By one who has no push to answer."""
+    clock, spare, tried = FastClock(0.1, jumps=True), Spare(), []
+    store = GuardedStore(DeadStore(tried), clock, spare)
+    store.set("a", 1, 60)
+    spare.say_down(0.0)  # nobody asks for more rest
+    tried.clear()
+    clock.sleep(19.9)
+    assert 15 <= tried.count("set") <= 19
 
 
 def test_a_store_that_can_be_read_again_is_read_although_it_cannot_be_written():
@@ -481,11 +547,15 @@ def test_what_is_down_for_one_process_alone_is_called_up_by_the_others_less_and_
 
     def scene():
         machine.fault, machine.struck = "down", (1,)
+        rests = {}
         for n in range(600):
             machine.one.set("a", n, 60)
+            fell = machine.spare.fell[-1]
+            rests.setdefault(fell, round(machine.spare.until - EPOCH - fell))
             machine.other.set("b", n, 60)
             machine.wait(0.1)
         assert len({round(time, 1) for time in machine.spare.fell}) < 12
+        assert list(rests.values())[:6] == [1, 2, 4, 8, 16, 16]
 
     machine.play(scene)
 
@@ -512,6 +582,21 @@ def test_an_outage_is_one_error_line_a_minute_and_its_end_another(caplog):
     assert "备用文件" in said
     (said,) = lines(caplog, logging.WARNING)
     assert "the store answers again; 1 items were copied" in said
+
+
+def test_outages_one_after_the_other_are_one_error_line_a_minute(caplog):
+    machine = Machine()
+
+    def scene():
+        for _ in range(6):
+            machine.fault = "down"
+            machine.one.set("a", 1, 60)
+            machine.fault = ""
+            machine.wait(21)
+            assert not machine.one.down
+
+    machine.play(scene)
+    assert len(lines(caplog, logging.ERROR)) == 2
 
 
 # -- back again

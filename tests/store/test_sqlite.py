@@ -115,6 +115,21 @@ def test_a_relative_path_is_one_from_where_the_process_stands(tmp_path, monkeypa
     assert (tmp_path / "db").exists()
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([1, {"a": None, "b": 2.5}], '[1,{"a":null,"b":2.5}]'),
+        ("好\ud83d", '"\\u597d\\ud83d"'),
+        (("x", True), '["x",true]'),
+    ],
+)
+def test_what_is_kept_lies_there_as_short_json_in_ascii(value, text, tmp_path):
+    """Half of a sign that needs two is a text to Python, and no UTF-8."""
+    store = SQLiteStore(tmp_path / "db")
+    store.set("a", value, 60)
+    assert [(key, kept) for key, kept, _ in rows(tmp_path / "db")] == [("a", text)]
+
+
 def test_what_was_kept_is_there_after_a_restart(tmp_path):
     """Another process reads it: the writer has ended."""
     path = tmp_path / "db"
