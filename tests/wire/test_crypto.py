@@ -282,6 +282,13 @@ def test_random_plaintext_is_refused_and_nothing_else(plain):
         Cipher(KEY, APPID).decrypt(b64(aes(plain)))
 
 
+def test_a_packet_without_padding_is_refused():
+    """Even if it ends with a zero, and with nothing behind its message."""
+    sealed = seal(b"eleven here\0", b"", padding=lambda missing: b"")
+    with pytest.raises(BadCiphertext):
+        Cipher(KEY, "").decrypt(sealed)
+
+
 def test_another_accounts_message_is_refused():
     """The AppID inside decides whom it is for; the same key does not help."""
     with pytest.raises(BadCiphertext):

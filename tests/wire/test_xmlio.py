@@ -618,3 +618,10 @@ def test_what_is_read_without_a_parser_is_what_the_parser_reads(inner):
 def test_a_plain_packet_needs_no_parser(text):
     xml = f"<xml><ToUserName><![CDATA[gh_1]]></ToUserName>\n<Content><![CDATA[{text}]]></Content>\n</xml>\n"
     assert xmlio._read_plainly(xml) == {"ToUserName": "gh_1", "Content": text}
+    assert xmlio._read_plainly(f"<xml><Content><![CDATA[{text}]]></Content></xml>") == {"Content": text}
+
+
+def test_the_parser_itself_knows_no_entities():
+    """No DOCTYPE comes so far; and if one did, it could not make text out of nothing."""
+    with pytest.raises(ValueError, match="entit"):
+        xmlio._parse('<!DOCTYPE xml [<!ENTITY a "x">]><xml><b>&a;</b></xml>')
