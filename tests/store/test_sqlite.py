@@ -325,6 +325,26 @@ def test_threads_do_not_wait_for_a_locked_database_one_after_the_other(used):
     assert max(times) < 2.5, times
 
 
+def test_who_reads_does_not_wait_for_another_who_reads(used, monkeypatch):
+    """The first who comes opens a connection, on a disk that takes its time."""
+    store, _ = used
+    opens, go_on, secure = threading.Event(), threading.Event(), module_under_test.secure
+
+    def slow_at_first(path):
+        if not opens.is_set():
+            opens.set()
+            go_on.wait(5)
+        secure(path)
+
+    monkeypatch.setattr(module_under_test, "secure", slow_at_first)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(store.get, "a")
+        opens.wait(5)
+        assert (store.get("a"), first.done()) == (1, False)
+        go_on.set()
+        assert first.result(5) == 1
+
+
 def test_readers_do_not_wait_for_a_writer_that_waits_for_the_lock(used):
     """A kept reply can be read meanwhile."""
     store, path = used
