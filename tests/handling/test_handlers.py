@@ -272,6 +272,7 @@ def test_a_strangers_event_name_cannot_forge_a_log_line(event, caplog):
     Handlers().find(EventReqMsg(event=event))
     first = caplog.messages[0].split("\n")[0]
     assert "acknowledged" in first
+    assert len(re.search(r"def (\w+)\(req\)", caplog.messages[0])[1]) <= 40
     assert "\x1b" not in caplog.text
     assert "\nWARNING forged" not in caplog.text
     assert len(caplog.messages[0]) < 500
