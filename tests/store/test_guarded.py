@@ -271,6 +271,27 @@ def test_a_claim_of_before_counts(fault, who):
     machine.play(scene)
 
 
+def test_what_was_written_lately_lives_in_the_spare_as_long_as_it_would_have_in_the_store():
+    machine = Machine()
+
+    def scene():
+        machine.wait(5)
+        machine.one.set("a", 1, 10)
+        machine.one.set("b", 2, 5.7)
+        machine.one.set("c", 3, 5)
+        machine.wait(5)
+        machine.fault = "down"
+        machine.one.set("any", 1, 60)
+        assert machine.stage.time == pytest.approx(10.3, abs=0.01)
+        assert machine.one.get_many(["a", "b", "c"]) == {"a": 1, "b": 2}
+        machine.wait(4)
+        assert machine.one.get_many(["a", "b", "c"]) == {"a": 1}
+        machine.wait(1)
+        assert machine.one.get_many(["a", "b", "c"]) == {}
+
+    machine.play(scene)
+
+
 def test_a_claim_of_long_before_counts_where_the_store_can_be_read():
     """It is locked, or its disk is full."""
     machine = Machine()
@@ -364,6 +385,7 @@ def test_a_claim_of_one_outage_counts_in_the_next():
     [
         (lambda machine: None, True),
         (lambda machine: machine.spare._store.delete("a"), True),  # it was copied, and is not to be seen from here
+        (lambda machine: (machine.spare._store.delete("a"), machine.inner.set("a", "P1", 60)), True),  # or is
         (lambda machine: (machine.spare._store.set("a", "P2", 60), machine.inner.set("a", "P2", 60)), False),
     ],
 )
