@@ -453,6 +453,24 @@ def test_a_store_that_is_down_is_tried_once_a_second():
     assert 15 <= tried.count("set") <= 19
 
 
+@pytest.mark.parametrize("verb", ["set", "add", "incr", "delete"])
+@pytest.mark.parametrize("who", ["one", "other"])
+def test_a_store_that_cannot_be_written_is_read_all_the_time(verb, who):
+    """Its disk is full; also by those who hear of it."""
+    machine = Machine()
+
+    def scene():
+        machine.inner.set("page", "of long ago", 600)
+        machine.fault = "full"
+        VERBS[verb](machine.one)
+        if who == "other":
+            machine.wait(0.1)
+            assert machine.other.down
+        assert getattr(machine, who).get("page") == "of long ago"
+
+    machine.play(scene)
+
+
 def test_a_store_that_can_be_read_again_is_read_although_it_cannot_be_written():
     """Its server is back, and its disk is full."""
     machine = Machine()
