@@ -732,6 +732,24 @@ def test_a_store_that_fails_again_while_it_comes_back_is_down_as_before():
     machine.play(scene)
 
 
+def test_each_process_hears_once_that_the_store_has_gone_down_and_once_that_it_is_back():
+    machine, heard = Machine(), []
+
+    def scene():
+        machine.one.at_turn(lambda: heard.append("one"))
+        machine.other.at_turn(lambda: heard.append("other"))
+        machine.other.set("any", 1, 60)
+        machine.fault = "down"
+        machine.one.set("any", 1, 60)
+        machine.wait(1)
+        assert sorted(heard) == ["one", "other"]
+        machine.fault = ""
+        machine.wait(5)
+        assert sorted(heard) == ["one", "one", "other", "other"]
+
+    machine.play(scene)
+
+
 # -- the spare
 
 

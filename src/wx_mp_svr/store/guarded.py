@@ -319,7 +319,6 @@ class GuardedStore(ForkAware):
         while self._copy(copied) > FEW_ITEMS:  # for as long as that takes, more comes
             pass
         self._spare.say_up()
-        self._down = False
         try:
             self._copy(copied)  # who looked before that may have written behind the last copy
         except BaseException:
