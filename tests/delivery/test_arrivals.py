@@ -164,6 +164,14 @@ def test_while_tries_arrive_late_what_takes_a_blink_is_answered_all_the_same(sec
     assert process.push().how == how
 
 
+@pytest.mark.parametrize(("age", "how"), [(2.5, "slow"), (0.0, "hang up")])
+def test_a_try_that_has_waited_for_its_thread_makes_none_wait_behind_it(age, how):
+    """As it is more than two seconds old, and no later try, it stood in a backlog."""
+    process = Process(lambda req, process: process.clock.sleep(20), clock=FastClock(0.1, jumps=True))
+    outcome = process.push(age=age)
+    assert (outcome.how, outcome.number) == (how, 1)
+
+
 def test_a_page_that_comes_as_a_try_begins_to_wait_is_not_waited_for():
     go_on, end = threading.Event(), threading.Event()
 
