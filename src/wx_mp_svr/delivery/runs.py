@@ -6,6 +6,7 @@ nothing of waiting, tries or HTTP.
 
 import atexit
 import logging
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -118,7 +119,7 @@ class Runs(ForkAware):
         # By user, how many messages are running or queued.
         self._of_user: Counter[tuple[str, str]] = Counter()
         self._busy = self._busy_users = 0
-        self._tell_busy_after = float("-inf")
+        self._tell_busy_after = -math.inf
         self._renew_after = self._clock.now() + RENEW_SECONDS
 
     # -- starting ----------------------------------------------------------------------------------------------------
