@@ -297,8 +297,9 @@ def test_a_stranger_gets_a_fifth_of_the_elements(piece):
 
 def test_what_looks_like_tags_inside_text_does_not_count():
     """A user may paste a long document."""
-    pasted = "<a>" * 3000 + "<b " + 'c="1" ' * 100 + ">"
+    pasted = "<a>\n" * 3000 + "<b " + 'c="1" ' * 100 + ">"
     assert xmlio.load(packet(pasted))["Content"] == pasted
+    assert xmlio.load(packet(pasted).replace(b"<MsgId>", b"<!-- by the parser --><MsgId>"))["Content"] == pasted
     assert xmlio.load(packet("").replace(b"<MsgId>", f"<!--{pasted}--><MsgId>".encode()))["MsgId"] == "1"
 
 
@@ -467,6 +468,12 @@ def test_two_torn_texts_are_mended_each():
     assert fields == {"Title": "a]]>b", "Description": "c]]><d", "Url": "u"}
 
 
+def test_an_empty_title_is_not_its_descriptions_beginning():
+    xml = "<xml><Title><![CDATA[]]></Title><Description><![CDATA[a]]></Title>b]]></Description><Url>u</Url></xml>"
+    fields = xmlio.load(xml.encode(), authentic=True)
+    assert fields == {"Title": "", "Description": "a]]></Title>b", "Url": "u"}
+
+
 def test_a_title_with_a_description_in_it_is_a_title():
     """It looks as if the description began there; what is left then is the title's last end."""
     title = "a<Description><![CDATA[b]]></Title>c"
@@ -619,6 +626,12 @@ def test_a_plain_packet_needs_no_parser(text):
     xml = f"<xml><ToUserName><![CDATA[gh_1]]></ToUserName>\n<Content><![CDATA[{text}]]></Content>\n</xml>\n"
     assert xmlio._read_plainly(xml) == {"ToUserName": "gh_1", "Content": text}
     assert xmlio._read_plainly(f"<xml><Content><![CDATA[{text}]]></Content></xml>") == {"Content": text}
+
+
+@pytest.mark.parametrize("behind", ["X", "x", "]", "<a/>", "</xml>"])
+def test_nothing_stands_behind_the_root(behind):
+    with pytest.raises(BadXml):
+        xmlio.load(f"<xml><a>1</a></xml>{behind}".encode())
 
 
 def test_the_parser_itself_knows_no_entities():
