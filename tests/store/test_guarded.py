@@ -417,6 +417,39 @@ def test_a_claim_is_won_once_that_was_made_while_the_store_seemed_to_be_back(fau
     machine.play(scene)
 
 
+def test_of_two_threads_that_claim_the_same_as_the_store_comes_back_one_wins():
+    """What is found in the store is ours, and another thread's of this process."""
+    machine, wins = Machine(), []
+
+    def scene():
+        machine.fault = "down"
+        machine.one.set("any", 1, 60)
+        ask = machine.spare.ask
+
+        def ask_and_be_back(question):
+            machine.spare.ask = ask
+            answer = ask(question)
+            machine.spare._store.delete("a")
+            machine.spare.down, machine.fault = False, ""
+            wins.append(machine.one.add("a", "P1", 60))
+            return answer
+
+        machine.spare.ask = ask_and_be_back
+        wins.append(machine.one.add("a", "P1", 60))
+        assert wins == [True, False]
+
+    machine.play(scene)
+
+
+def test_one_thread_looks_after_a_store():
+    """And it can be told by its name from those of others."""
+    earlier = set(threading.enumerate())
+    store = GuardedStore(MemoryStore(), FastClock(jumps=True))
+    for verb in VERBS.values():
+        verb(store)
+    assert [thread.name for thread in set(threading.enumerate()) - earlier].count("wx-mp-store") == 1
+
+
 def test_a_process_that_hears_of_an_outage_does_not_spread_it_again():
     """Else the store would be left alone for longer than who has found it down has said."""
     machine = Machine()

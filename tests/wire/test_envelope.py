@@ -453,6 +453,10 @@ def test_without_our_token_there_is_no_echo(mode, changed, error):
         envelope(mode).verify_url(params(**changed))
 
 
+def test_what_a_query_does_not_have_is_empty():
+    assert tuple(read_params(f"timestamp={TIMESTAMP}&nonce={NONCE}")) == ("", TIMESTAMP, NONCE, "", "", "")
+
+
 SIGNATURE, SEALED = "0123456789abcdef0123456789abcdef01234567", "fedcba9876543210fedcba9876543210fedcba98"
 USUAL = f"signature={SIGNATURE}&timestamp=1700000000&nonce=1320562132&openid=oABC_d-1"
 NEARLY_USUAL = [

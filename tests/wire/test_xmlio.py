@@ -250,6 +250,11 @@ def nested(depth):
             f"<xml>{'<b/>' * 40}{'<a>' * 16}<b/>{'</a>' * 16}</xml>",
             id="depth with short forms beside",
         ),
+        pytest.param(
+            f"<xml>{'<b></b>' * 40}{'<a>' * 15}{'</a>' * 15}</xml>",
+            f"<xml>{'<b></b>' * 40}{'<a>' * 16}{'</a>' * 16}</xml>",
+            id="depth 16 with long forms beside",
+        ),
         pytest.param(f"<xml>{'<a/>' * 1999}</xml>", f"<xml>{'<a/>' * 2000}</xml>", id="2000 elements"),
         pytest.param(f"<xml>{'<a></a>' * 1999}</xml>", f"<xml>{'<a></a>' * 2000}</xml>", id="2000 elements, long form"),
         pytest.param(
@@ -568,6 +573,16 @@ def test_illegal_characters_are_dropped_with_a_word_in_the_log(illegal, caplog):
     assert "secret" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("a\r\nb", "a\nb"), ("a\rb", "a\nb"), ("\r\r\n\n\r", "\n\n\n\n"), ("a\u3000\tb", "a\u3000\tb")],
+)
+def test_a_line_ends_once_whoever_wrote_it(text, written, caplog):
+    """WeChat shows CR LF as two; and what ends a line is no character to warn of."""
+    assert xmlio.cdata(text) == f"<![CDATA[{written}]]>"
+    assert caplog.text == ""
+
+
 @given(st.text(alphabet=st.one_of(st.characters(codec=None), st.sampled_from("]>&<![CDATA\r\n\t \0")), max_size=80))
 @example("a\r\nb\rc")
 def test_any_text_comes_back_without_what_xml_does_not_allow(text):
@@ -626,6 +641,12 @@ def test_a_plain_packet_needs_no_parser(text):
     xml = f"<xml><ToUserName><![CDATA[gh_1]]></ToUserName>\n<Content><![CDATA[{text}]]></Content>\n</xml>\n"
     assert xmlio._read_plainly(xml) == {"ToUserName": "gh_1", "Content": text}
     assert xmlio._read_plainly(f"<xml><Content><![CDATA[{text}]]></Content></xml>") == {"Content": text}
+
+
+@pytest.mark.parametrize("xml", ["<xml>", " <xml> ", "<xml></", "</xml>"])
+def test_a_root_alone_is_no_packet(xml):
+    with pytest.raises(BadXml):
+        xmlio.load(xml.encode())
 
 
 @pytest.mark.parametrize("behind", ["X", "x", "]", "<a/>", "</xml>"])

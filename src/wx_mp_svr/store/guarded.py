@@ -57,9 +57,9 @@ class GuardedStore(ForkAware):
         self._lock = threading.Lock()
         self._turning = self._clock.lock()  # the spare is asked under it
         self._down = False  # as far as this process knows
-        self._try_at = -math.inf  # when to see next whether it is back
+        self._try_at: float  # while it is down, when to see next whether it is back
+        self._answers: bool  # and whether it can be read; a locked file and a full disk can
         self._watched = False
-        self._answers = True  # whether what is down can be read; a locked file and a full disk can
         # What this process wrote in the last seconds: key, value, when it ends, when it was written.
         self._lately: deque[tuple[str, Any, float, float]] = deque(maxlen=MAX_LATELY)
 

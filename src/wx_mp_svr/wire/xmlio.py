@@ -83,9 +83,9 @@ def _read_plainly(xml: str) -> dict[str, Any] | None:
         What a parser would, or None for everything that is not quite as plain: that is the parser's.
     """
     begin = _PLAIN_BEGIN.match(xml)
-    if begin is None or xml.count("</") > MAX_UNSIGNED:
+    if begin is None or not 0 < xml.count("</") <= MAX_UNSIGNED:
         return None
-    *elements, (_, _, _, end) = _PLAIN_ELEMENT.findall(xml, begin.end()) or [("", "", "", "")]
+    *elements, (_, _, _, end) = _PLAIN_ELEMENT.findall(xml, begin.end())
     fields: dict[str, Any] = {name: cdata or bare for name, cdata, bare, _ in elements}
     return fields if 0 < len(fields) == len(elements) and end.rstrip(" \t\n") == "</xml>" else None
 
