@@ -327,6 +327,7 @@ def test_what_could_be_mended_is_a_bug_only_in_development(strict, reply, in_loo
         return " "
 
     assert Desk(strict=strict).drive(blank_async if in_loop else lambda req: " ", in_loop=in_loop).replies == [reply]
+    assert Desk(strict=strict, on_error=lambda exc, req: " ").drive(raises).replies == [reply]
 
 
 @pytest.mark.parametrize(
@@ -539,6 +540,7 @@ def test_a_handler_is_quick_that_has_always_been_quick(runs, quick):
 
 def test_a_quick_handler_of_which_a_run_begins_to_hang_is_not_quick_meanwhile():
     hands = Hands()
+    hands.time = 1000.0
     pace = Pace(plain, hands)
     run(pace, 0.0)
     first = pace.begin()
@@ -547,7 +549,7 @@ def test_a_quick_handler_of_which_a_run_begins_to_hang_is_not_quick_meanwhile():
     hands.time += 0.03
     assert pace.is_quick()
     pace.end(second, others=lambda: 0)
-    hands.time += 0.01
+    hands.time += 0.02
     assert not pace.is_quick()  # the first one is still at work
     pace.end(first, others=lambda: 100)
     assert pace.is_quick()

@@ -248,6 +248,18 @@ def test_of_processes_that_open_a_new_file_together_each_waits_for_the_others(co
     assert hands() - begun == pytest.approx(took, abs=0.015)
 
 
+def test_what_is_over_is_swept_out_with_the_five_hundredth_write(tmp_path):
+    clock = FakeClock()
+    store = SQLiteStore(tmp_path / "db", clock=clock)
+    store.set("old", 1, 10)
+    clock.advance(11)
+    lay = []
+    for _ in range(499):
+        store.set("new", 1, 600)
+        lay.append(len(rows(tmp_path / "db")) if len(lay) >= 497 else 2)
+    assert lay == [*[2] * 498, 1]
+
+
 def test_a_large_table_keeps_its_bound(tmp_path):
     """Counted on the way of the sweep: counting it at each would take ever longer."""
     clock = FakeClock()
