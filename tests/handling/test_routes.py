@@ -13,6 +13,7 @@ from wx_mp_svr.events import ClickEvent, LocationEvent, ScanEvent, SubscribeEven
 from wx_mp_svr.handling.registry import Hooks
 from wx_mp_svr.handling.routes import Routes
 from wx_mp_svr.req_msg import (
+    ALIASES,
     EventReqMsg,
     FileReqMsg,
     ImageReqMsg,
@@ -229,12 +230,24 @@ def test_a_route_that_can_never_match_is_refused_and_names_the_line(rules, messa
 def test_words_that_a_tap_sends_are_no_route(routes_first):
     """Whichever is known first: the routes, or how the words of links begin."""
     routes = Routes()
-    with pytest.raises(ConfigError, match="'查看回复1' is what a tap on a link sends") as error:
+    with pytest.raises(ConfigError) as error:
         if not routes_first:
             routes.leave_taps("查看回复1".__eq__)
         routes.text(("帮助", "查看回复1"), hear)
         routes.leave_taps("查看回复1".__eq__)
-    assert str(error.value).startswith(line_of(hear))
+    assert str(error.value) == (
+        f"{line_of(hear)}: this route can never match: '查看回复1' is what a tap on a link sends (fetch_words) / "
+        f"{line_of(hear)}：这个路由永远轮不到：「查看回复1」是点击链接时发出的文字（fetch_words）"
+    )
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_an_event_of_two_names_is_heard_by_either(alias, name):
+    for route in (alias, name.upper()):
+        routes = Routes()
+        routes.event(route, None, hear)
+        for pushed in (alias, alias.upper(), name, name.upper()):
+            assert routes.find(EventReqMsg(event=pushed)).handler is hear
 
 
 @pytest.mark.parametrize(
