@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wx_mp_svr import ConfigError, WxMpServer
 from wx_mp_svr.events import ClickEvent, LocationEvent, ScanEvent, SubscribeEvent
 from wx_mp_svr.handling.registry import Hooks
-from wx_mp_svr.handling.routes import Routes
+from wx_mp_svr.handling.routes import Routes, place
 from wx_mp_svr.req_msg import (
     ALIASES,
     EventReqMsg,
@@ -256,6 +256,10 @@ def test_an_event_of_two_names_is_heard_by_either(alias, name):
 )
 def test_a_scene_may_hold_any_text(event, key):
     assert Hooks().event(event, key=key)(hear) is hear
+
+
+def test_what_has_no_line_is_named_alone():
+    assert (place(print), place(hear)) == ("print", line_of(hear))
 
 
 def test_routes_that_differ_may_stand_in_any_order():
