@@ -256,10 +256,10 @@ def test_who_is_missing_for_a_beat_and_a_half_is_lost_and_what_was_seen_long_ago
 
 
 def test_patience_begins_anew_with_one_who_has_beaten_again():
-    clock, now = FastClock(), 0.0
-    clock.now = lambda: now
-    here, suspected = Stage(clock).process([]), []
-    for now, found in ((0.0, {}), (1.0, {beat_key("other"): 1}), (2.0, {}), (3.0, {})):
+    clock, suspected = FastClock(), []
+    clock.now = lambda: float(len(suspected))
+    here = Stage(clock).process([])
+    for found in ({}, {beat_key("other"): 1}, {}, {}):
         assert here.lost(["other"], found) == set()
         suspected.append(here.suspects("other"))
     assert suspected == [True, False, True, True]

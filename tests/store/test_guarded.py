@@ -504,6 +504,24 @@ def test_a_store_that_cannot_be_written_is_read_all_the_time(verb, who):
     machine.play(scene)
 
 
+def test_of_several_who_find_out_at_once_that_it_cannot_be_written_each_goes_on_reading():
+    machine = Machine()
+
+    def write():
+        machine.one.set("any", 1, 60)
+        assert machine.one.get("page") == "of long ago"
+
+    def scene():
+        machine.inner.set("page", "of long ago", 600)
+        machine.fault = "full"
+        for _ in range(3):
+            machine.stage.start(write, "writer", None, foreground=True)
+        machine.wait(0.6)
+        assert machine.one.get("page") == "of long ago"
+
+    machine.play(scene)
+
+
 def test_a_store_that_can_be_read_again_is_read_although_it_cannot_be_written():
     """Its server is back, and its disk is full."""
     machine = Machine()
@@ -661,15 +679,15 @@ def test_outages_one_after_the_other_are_one_error_line_a_minute(caplog):
     machine = Machine()
 
     def scene():
-        for _ in range(6):
+        for _ in range(7):
             machine.fault = "down"
-            machine.one.set("a", 1, 60)
+            machine.one.set("a", 1, 60)  # which takes 0.3 s
             machine.fault = ""
-            machine.wait(21)
+            machine.wait(19.8)
             assert not machine.one.down
 
     machine.play(scene)
-    assert len(lines(caplog, logging.ERROR)) == 2
+    assert len(lines(caplog, logging.ERROR)) == 3
 
 
 # -- back again
