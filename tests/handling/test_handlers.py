@@ -163,6 +163,21 @@ def test_every_callable_has_a_title(handler, name):
 # -- giving ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("on_message", "(req)"),
+        ("on_subscribe", "(event)"),
+        ("on_event", "(event)"),
+        ("on_error", "(exc, req)"),
+        ("on_late_reply", "(req, reply)"),
+    ],
+)
+def test_who_takes_nothing_is_told_what_it_will_be_called_with(name, called):
+    with pytest.raises(ConfigError, match=re.escape(f"will be called with {called}")):
+        Handlers().give(name, lambda: None)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_handler_given_twice_is_a_mistake(name):
     """Of two only one could answer. Both are named; the first stays."""

@@ -54,7 +54,7 @@ def test_b136_files_and_folders_that_we_make_are_for_us_alone(tmp_path):
     assert modes(folder) == {"bot.db": 0o600, "bot.db-wal": 0o600, "bot.db-shm": 0o600}
 
 
-def test_b136_ours_and_too_open_is_tightened(tmp_path):
+def test_b136_ours_and_too_open_is_tightened(tmp_path, caplog):
     """The folder that was there before is left as it is."""
     tmp_path.chmod(0o755)
     for name in ("bot.db", "bot.db-wal", "bot.db-shm"):
@@ -62,6 +62,7 @@ def test_b136_ours_and_too_open_is_tightened(tmp_path):
         (tmp_path / name).chmod(0o666)
     SQLiteStore(tmp_path / "bot.db").set("k", "v", 60)
     assert set(modes(tmp_path).values()) == {0o600}
+    assert caplog.text == ""
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 

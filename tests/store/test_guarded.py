@@ -819,6 +819,7 @@ def test_a_spare_that_cannot_be_written_is_said_once(tmp_path, caplog):
     assert every_verb(store, "a") == EVERY_VERB
     assert store.down
     assert caplog.text.count("备用文件也不能用") == 1
+    assert f"remembered in this process only: SQLite: {tmp_path / 'spare'} is a folder" in caplog.text
 
 
 def test_a_spare_gives_away_no_password(tmp_path, monkeypatch):

@@ -636,7 +636,7 @@ def test_what_is_read_without_a_parser_is_what_the_parser_reads(inner):
         assert plainly == xmlio._tidy(xmlio._parse(xml))
 
 
-@pytest.mark.parametrize("text", ["", " a ", "a]b]]c", "</a>", "<!-- -->", "&amp;", "\u2028", "😁"])
+@pytest.mark.parametrize("text", ["", " a ", "aXx", "a]b]]c", "</a>", "<!-- -->", "&amp;", "\u2028", "😁"])
 def test_a_plain_packet_needs_no_parser(text):
     xml = f"<xml><ToUserName><![CDATA[gh_1]]></ToUserName>\n<Content><![CDATA[{text}]]></Content>\n</xml>\n"
     assert xmlio._read_plainly(xml) == {"ToUserName": "gh_1", "Content": text}
