@@ -14,7 +14,7 @@ from wechat import TEXT_FIELDS
 from wx_mp_svr.clock import REAL, FastClock
 from wx_mp_svr.config import Settings
 from wx_mp_svr.delivery import runs
-from wx_mp_svr.delivery.arrivals import Arrivals
+from wx_mp_svr.delivery.arrivals import BLIND_SECONDS, Arrivals
 from wx_mp_svr.delivery.ledger import Claim, Ledger, Page
 from wx_mp_svr.delivery.links import Links, Tap
 from wx_mp_svr.delivery.push import push_key, user_key
@@ -173,6 +173,14 @@ def test_while_tries_arrive_late_what_takes_a_blink_is_answered_all_the_same(sec
     assert process.push().how == how
 
 
+@pytest.mark.parametrize(("age", "how"), [(2.5, "slow"), (0.0, "hang up")])
+def test_a_try_that_has_waited_for_its_thread_makes_none_wait_behind_it(age, how):
+    """As it is more than two seconds old, and no later try, it stood in a backlog."""
+    process = Process(lambda req, process: process.clock.sleep(20), clock=FastClock(0.1, jumps=True))
+    outcome = process.push(age=age)
+    assert (outcome.how, outcome.number) == (how, 1)
+
+
 def test_a_page_that_comes_as_a_try_begins_to_wait_is_not_waited_for():
     go_on, end = threading.Event(), threading.Event()
 
@@ -242,9 +250,12 @@ def test_an_event_whose_reply_nobody_can_be_sure_to_see_is_acknowledged_in_time(
     assert (process.ledger.promised(push) is not None) == promised
 
 
-def test_a_try_that_gives_up_at_the_moment_when_the_page_is_written_sends_it():
-    """It notes its promise first and looks then: see `Ledger.promise`."""
-    process = Process()
+@pytest.mark.parametrize("here", [False, True])
+def test_a_try_that_gives_up_at_the_moment_when_the_page_is_written_sends_it(here):
+    """It notes its promise first and looks then: see `Ledger.promise`. Even the run that is here may not know the page."""
+    process = Process(lambda req, process: process.clock.sleep(20) or "好")
+    if here:
+        process.start()
     process.store.set(beat_key("other"), 1, HOUR)
     process.elsewhere.claim(PUSH, 1, "other")
     keep = process.store.set
@@ -387,6 +398,16 @@ def test_while_the_store_is_down_a_tap_is_held_unless_the_house_is_full(full):
     assert (outcome.how, outcome.number) == (("slow", 2) if full else ("fetched", 2))
     assert took < 0.3 if full else 2 <= took < 2.5
     assert process.arrivals.stats()["held"] == 0
+
+
+def test_while_the_store_is_down_a_tap_brings_at_once_what_is_found_all_the_same():
+    process = Process(clock=FastClock(0.1, jumps=True))
+    number = process.elsewhere.promise(PUSH, USER, TEXT_FIELDS)
+    process.elsewhere.write_page(PUSH, 1, Page("<xml/>"), behind_link=True)
+    process.store.down = True
+    begun = process.clock.now()
+    assert process.tap(number).how == "fetched"
+    assert process.clock.now() - begun < BLIND_SECONDS
 
 
 # -- runs ------------------------------------------------------------------------------------------------------------
@@ -695,11 +716,15 @@ def test_a_runner_that_raises_costs_its_user_the_error_text(caplog):
     assert "the runner raised" in caplog.text
 
 
-def test_a_job_for_which_there_is_no_handler_is_said(caplog):
-    process = Process()
-    process.runs._handlers = Handlers()
-    process.runs.work({"key": PUSH, "run": 1, "fields": TEXT_FIELDS, "arrived": 0.0})
+@pytest.mark.parametrize(
+    ("handler", "fields"),
+    [(None, TEXT_FIELDS), (lambda req, process: "好", {"Content": "no message"})],
+)
+def test_a_job_for_which_there_is_no_handler_is_said(handler, fields, caplog):
+    process = Process(handler)
+    process.runs.work({"key": PUSH, "run": 1, "fields": fields, "arrived": 0.0})
     assert "a job came for which this worker has no handler" in caplog.text
+    assert (process.ran, process.ledger.page(PUSH, 1)) == ([], None)
 
 
 def test_a_link_of_another_push_leads_nowhere():

@@ -294,6 +294,11 @@ def test_an_offer_is_mentioned_once(ledger, store):
     assert ledger.offered(USER) is None
 
 
+def test_who_takes_one_answer_takes_no_other(ledger):
+    taken = [(USER, 1), (USER, 2), ("u:other", 1), (USER, 1)]
+    assert [ledger.take(user, number) for user, number in taken] == [True, True, True, False]
+
+
 def test_what_was_fetched_is_not_mentioned(ledger):
     """Whether the tap comes before the answer is offered or after."""
     assert ledger.take(USER, 1)

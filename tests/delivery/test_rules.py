@@ -24,6 +24,13 @@ SPACE = [
 ]
 
 
+@pytest.mark.parametrize("words", [PageState, RunState, Patience, Act])
+def test_each_word_of_the_table_says_what_it_means(words):
+    """Each in words of its own: two with the same would be one and the same to Python."""
+    assert all(isinstance(word.value, str) and word.value for word in words)
+    assert list(words.__members__) == [word.name for word in words]
+
+
 def test_the_table_is_total_and_no_row_is_dead():
     """Over the whole space: each scene has a step, and each row is some scene's first."""
     used = {next(row.about for row in RULES.rows if row.holds(scene)) for scene in SPACE}

@@ -1,5 +1,7 @@
 """Waiting for what other processes write: until it is there, who would write it is gone, or the time is over."""
 
+import threading
+
 import pytest
 from waiting import until
 
@@ -63,6 +65,17 @@ def test_it_waits_until_its_time_is_over_and_then_asks_no_more(desk):
         until(lambda: not desk.watcher._running)
         desk.asked = 0
     assert desk.watcher._waits == set()
+
+
+def test_one_thread_asks_for_all_who_wait(desk):
+    earlier = set(threading.enumerate())
+    with desk.clock.foreground():
+        for _ in range(3):
+            after(desk, 0, lambda: desk.watcher.wait("page", "other", desk.clock.now() + 60))
+        after(desk, 5, lambda: names.extend(thread.name for thread in set(threading.enumerate()) - earlier))
+        names = []
+        desk.wait()
+    assert names.count("wx-mp-watcher") == 1
 
 
 def test_a_store_that_fails_is_asked_again(desk, caplog):

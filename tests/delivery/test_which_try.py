@@ -68,6 +68,44 @@ def test_an_age_tells_how_long_a_try_has_waited_before_it_came(usual, age, judge
     assert known.judge(age, 1e6) == judged
 
 
+@pytest.mark.parametrize(
+    ("usual", "age", "judged"),
+    [
+        (0.5, 4.4, (2, 0.0)),  # a retry makes no usual age any surer
+        (-2.0, 3.0, (3, 0.0)),
+        (-2.0, 2.0, (3, 0.0)),
+        (-2.0, 1.0, (1, 3.0)),  # and this is none
+    ],
+)
+def test_what_is_a_retry_for_certain_does_not_count_as_a_first_try(usual, age, judged):
+    known = Ages()
+    known.learn(usual, 1, 0.0)
+    for now in (10.0, 20.0):
+        known.learn(age, known.judge(age, now).number, now)
+    assert known.judge(age, 30.0) == judged
+
+
+@pytest.mark.parametrize(
+    ("usual", "age", "becomes"),
+    [
+        ([0.0], 4.2, 0.0),  # first tries that a network has lost, one after the other
+        ([0.0], 6.0, 0.0),
+        ([0.0], 6.5, 6.5),  # a clock that was set: no try comes so late
+        ([], 4.2, None),
+        ([], 6.5, 6.5),
+        ([2.0], 6.5, 2.0),
+        ([2.0], 8.5, 8.5),
+    ],
+)
+def test_five_at_once_that_are_no_retries_make_a_new_usual_age(usual, age, becomes):
+    known = Ages()
+    for before in usual:
+        known.learn(before, 1, 0.0)
+    for now in (10.0, 10.1, 10.2, 10.3, 10.4):
+        known.learn(age, 2, now)
+    assert known.normal == becomes
+
+
 class Hands(FastClock):
     """A clock that stands still until a test turns it; its wall shows a round time."""
 

@@ -327,22 +327,23 @@ def test_what_could_be_mended_is_a_bug_only_in_development(strict, reply, in_loo
         return " "
 
     assert Desk(strict=strict).drive(blank_async if in_loop else lambda req: " ", in_loop=in_loop).replies == [reply]
+    assert Desk(strict=strict, on_error=lambda exc, req: " ").drive(raises).replies == [reply]
 
 
 @pytest.mark.parametrize(
     ("on_error", "reply", "failures"),
     [
-        (lambda exc, req: f"{exc}", TextRspMsg("a bug"), 0),
-        (lambda exc, req: None, EmptyRspMsg(), 0),
-        (lambda exc, req: 5, ERROR, 1),
-        (lambda exc, req: 1 / 0, ERROR, 1),
+        (lambda exc, req: f"{exc}", TextRspMsg("a bug"), []),
+        (lambda exc, req: None, EmptyRspMsg(), []),
+        (lambda exc, req: 5, ERROR, [ReplyError]),
+        (lambda exc, req: 1 / 0, ERROR, [ZeroDivisionError]),
     ],
     ids=["a text", "silence", "nonsense", "raises"],
 )
 def test_on_error_says_what_the_user_gets(on_error, reply, failures):
     desk = Desk(on_error=on_error)
     assert desk.drive(raises).replies == [reply]
-    assert len(desk.failed) == failures  # of what no `on_error` took
+    assert [type(exc) for _, exc in desk.failed] == failures  # of what no `on_error` took
 
 
 def test_on_error_is_not_asked_about_itself_nor_about_one_who_waited():
@@ -539,6 +540,7 @@ def test_a_handler_is_quick_that_has_always_been_quick(runs, quick):
 
 def test_a_quick_handler_of_which_a_run_begins_to_hang_is_not_quick_meanwhile():
     hands = Hands()
+    hands.time = 1000.0
     pace = Pace(plain, hands)
     run(pace, 0.0)
     first = pace.begin()
@@ -547,7 +549,7 @@ def test_a_quick_handler_of_which_a_run_begins_to_hang_is_not_quick_meanwhile():
     hands.time += 0.03
     assert pace.is_quick()
     pace.end(second, others=lambda: 0)
-    hands.time += 0.01
+    hands.time += 0.02
     assert not pace.is_quick()  # the first one is still at work
     pace.end(first, others=lambda: 100)
     assert pace.is_quick()

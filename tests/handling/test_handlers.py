@@ -163,6 +163,21 @@ def test_every_callable_has_a_title(handler, name):
 # -- giving ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("on_message", "(req)"),
+        ("on_subscribe", "(event)"),
+        ("on_event", "(event)"),
+        ("on_error", "(exc, req)"),
+        ("on_late_reply", "(req, reply)"),
+    ],
+)
+def test_who_takes_nothing_is_told_what_it_will_be_called_with(name, called):
+    with pytest.raises(ConfigError, match=re.escape(f"will be called with {called}")):
+        Handlers().give(name, lambda: None)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_handler_given_twice_is_a_mistake(name):
     """Of two only one could answer. Both are named; the first stays."""
@@ -272,6 +287,7 @@ def test_a_strangers_event_name_cannot_forge_a_log_line(event, caplog):
     Handlers().find(EventReqMsg(event=event))
     first = caplog.messages[0].split("\n")[0]
     assert "acknowledged" in first
+    assert len(re.search(r"def (\w+)\(req\)", caplog.messages[0])[1]) <= 40
     assert "\x1b" not in caplog.text
     assert "\nWARNING forged" not in caplog.text
     assert len(caplog.messages[0]) < 500
@@ -281,6 +297,14 @@ def test_a_strangers_event_name_cannot_forge_a_log_line(event, caplog):
     ("req", "kind"),
     [
         (TextReqMsg(msg_type="text"), "文本"),
+        (ReqMsg(msg_type="image"), "图片"),
+        (ReqMsg(msg_type="voice"), "语音"),
+        (ReqMsg(msg_type="video"), "视频"),
+        (ReqMsg(msg_type="shortvideo"), "小视频"),
+        (ReqMsg(msg_type="location"), "位置"),
+        (ReqMsg(msg_type="link"), "链接"),
+        (ReqMsg(msg_type="file"), "文件"),
+        (ReqMsg(msg_type="miniprogrampage"), "小程序"),
         (ReqMsg(msg_type="new kind\n" + "x" * 100), "new?kind?" + "x" * 31),
         (ClickEvent(event="CLICK"), "事件 CLICK"),
         (EventReqMsg(event="a b\x1b" + "x" * 100), "事件 a?b?" + "x" * 36),

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from wx_mp_svr import ConfigError, WxMpServer
 from wx_mp_svr.events import ClickEvent, LocationEvent, ScanEvent, SubscribeEvent
 from wx_mp_svr.handling.registry import Hooks
-from wx_mp_svr.handling.routes import Routes
+from wx_mp_svr.handling.routes import Routes, place
 from wx_mp_svr.req_msg import (
+    ALIASES,
     EventReqMsg,
     FileReqMsg,
     ImageReqMsg,
@@ -225,6 +226,42 @@ def test_a_route_that_can_never_match_is_refused_and_names_the_line(rules, messa
         assert f": {line_of(taken[2] if isinstance(taken, tuple) else hear)} / " in str(error.value)
 
 
+@pytest.mark.parametrize("routes_first", [False, True])
+def test_words_that_a_tap_sends_are_no_route(routes_first):
+    """Whichever is known first: the routes, or how the words of links begin."""
+    routes = Routes()
+    with pytest.raises(ConfigError) as error:
+        if not routes_first:
+            routes.leave_taps("查看回复1".__eq__)
+        routes.text(("帮助", "查看回复1"), hear)
+        routes.leave_taps("查看回复1".__eq__)
+    assert str(error.value) == (
+        f"{line_of(hear)}: this route can never match: '查看回复1' is what a tap on a link sends (fetch_words) / "
+        f"{line_of(hear)}：这个路由永远轮不到：「查看回复1」是点击链接时发出的文字（fetch_words）"
+    )
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_an_event_of_two_names_is_heard_by_either(alias, name):
+    for route in (alias, name.upper()):
+        routes = Routes()
+        routes.event(route, None, hear)
+        for pushed in (alias, alias.upper(), name, name.upper()):
+            assert routes.find(EventReqMsg(event=pushed)).handler is hear
+
+
+@pytest.mark.parametrize(
+    ("event", "key"),
+    [("SCAN", "a\nb"), ("subscribe", "qrscene_a\nb"), ("subscribe", "last_trade_no_1\n"), ("SCAN", "")],
+)
+def test_a_scene_may_hold_any_text(event, key):
+    assert Hooks().event(event, key=key)(hear) is hear
+
+
+def test_what_has_no_line_is_named_alone():
+    assert (place(print), place(hear)) == ("print", line_of(hear))
+
+
 def test_routes_that_differ_may_stand_in_any_order():
     for rules in itertools.permutations(["CLICK k", "click K", "VIEW", "scan", "image", "voice"], 3):
         hooks = Hooks()
@@ -324,14 +361,20 @@ def test_what_cannot_be_called_is_no_handler(given):
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"),
-    [("CLIKC", "; did you mean 'click'?"), ("masssendjobfinsh", "'masssendjobfinish'"), ("zzz", "know")],
+    ("name", "english", "chinese"),
+    [
+        ("CLIKC", " that we know; did you mean 'click'?", "没听说过这个事件，是不是 'click'？"),
+        ("masssendjobfinsh", " that we know; did you mean 'masssendjobfinish'?", "是不是 'masssendjobfinish'？"),
+        ("zzz", " that we know", "没听说过这个事件"),
+    ],
 )
-def test_an_event_that_wechat_does_not_have_is_a_warning(name, hint, caplog):
+def test_an_event_that_wechat_does_not_have_is_a_warning(name, english, chinese, caplog):
     """No error: new ones come without asking."""
     Hooks().event(name)(hear)
     assert line_of(hear) in caplog.text
-    assert caplog.messages[0].partition(" / ")[0].endswith(hint + ("" if hint[-1] in "?w" else "?"))
+    said = caplog.messages[0].split(" / ")
+    assert said[0].endswith(f"WeChat has no event {name!r}{english}")
+    assert said[1].endswith(chinese)
 
 
 # -- all the way -----------------------------------------------------------------------------------------------------

@@ -671,6 +671,25 @@ def test_the_patience_with_one_process_is_not_used_up_by_another():
     assert next(attempt, "locked") != "locked"
 
 
+def test_a_lock_is_looked_at_ten_times_a_second():
+    """So long a message waits at most behind one that has let go."""
+    store = MemoryStore()
+    attempt, lock = tries(process(store))
+    store.set(lock, "other token", 60)
+    store.set(beat_key("other"), 1, 60)
+    assert next(attempt) == 0.1
+
+
+def test_that_a_lock_was_taken_over_is_remembered_for_a_minute():
+    """Whoever else has found it without its owner has looked by then."""
+    store = MemoryStore(clock=lambda: 0.0)
+    attempt, lock = tries(process(store))
+    store.set(lock, "gone token", 600)
+    for _ in attempt:
+        CLOCK.sleep(1)
+    assert [left for key, _, left in store.items() if key.endswith(":gone token")] == [60.0]
+
+
 def test_a_short_wait_does_not_keep_a_dead_lock_for_ever():
     """Whoever is about to find out that its process is gone finds out, however short `session_wait` is."""
     store = MemoryStore()

@@ -100,6 +100,20 @@ def test_what_is_done_aside_may_raise():
         loop.run(fail())
 
 
+def test_what_is_done_aside_takes_thirty_two_threads_at_most():
+    """However many coroutines wait for a store: the others' turn comes."""
+    loop, gate = Loop(REAL), threading.Event()
+
+    async def forty():
+        calls = asyncio.gather(*(loop.aside(gate.wait, 20) for _ in range(40)))
+        await asyncio.sleep(0)
+        wait = loop._aside.queued
+        gate.set()
+        return wait, await calls
+
+    assert loop.run(forty()) == (8, [True] * 40)
+
+
 @pytest.mark.parametrize(
     ("handler", "hooks", "thread"),
     [
@@ -141,6 +155,7 @@ def test_what_goes_on_in_a_thread_tells_how_it_ended():
     assert in_thread(lambda: threading.current_thread().name, "own").result(10) == "own"
     with pytest.raises(ZeroDivisionError):
         in_thread(lambda: 1 / 0, "own").result(10)
+    assert in_thread(lambda: threading.current_thread().daemon, "own").result(10)  # no process waits for it
 
 
 # -- while the process ends ------------------------------------------------------------------------------------------

@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from wx_mp_svr.clock import FastClock
-from wx_mp_svr.store.alive import BEAT_SECONDS, IDLE_SECONDS, PATIENCE_SECONDS, STALE_SECONDS, Alive, beat_key
+from wx_mp_svr.store.alive import BEAT_SECONDS, IDLE_SECONDS, PATIENCE_SECONDS, STALE_SECONDS, Alive, beat_key, is_beat
 from wx_mp_svr.store.locks import Locks
 from wx_mp_svr.store.memory import MemoryStore
 
@@ -16,8 +17,8 @@ from wx_mp_svr.store.memory import MemoryStore
 class Stage:
     """Processes that share a store, on a clock that jumps."""
 
-    def __init__(self):
-        self.clock = FastClock(jumps=True)
+    def __init__(self, clock=None):
+        self.clock = clock or FastClock(jumps=True)
         self.store = MemoryStore(clock=self.clock.now)
         self._processes = []
 
@@ -70,6 +71,39 @@ def test_it_beats_while_there_is_work_and_stops_a_while_after(stage):
     assert beats(stage, alive)
 
 
+@pytest.mark.parametrize(("seconds", "lives"), [(3.9, True), (4.1, False)])
+def test_a_beat_is_good_for_four_seconds(seconds, lives):
+    """Of a process that beats no more."""
+    clock, now = FastClock(0.001), 0.0
+    clock.now = lambda: now
+    stage = Stage(clock)
+    alive = stage.process([1])
+    alive.wake()
+    now = seconds
+    assert beats(stage, alive) == lives
+    stage.close()
+
+
+def test_a_key_of_a_beat_can_be_told_from_others():
+    """What takes a store's place gives back all that it has learned, but nobody's beats."""
+    assert is_beat(beat_key("a-1"))
+    assert not is_beat("2:p:1:abc:run:1")
+
+
+@pytest.mark.parametrize(("seconds", "parked"), [(59.5, False), (60.5, True)])
+def test_it_parks_after_a_minute_without_work(seconds, parked):
+    """Then the next time of work begins with a beat, and else not."""
+    stage, earlier = Stage(FastClock(0.1, jumps=True)), set(threading.enumerate())
+    alive = stage.process([])
+    alive.wake()
+    assert "wx-mp-alive" in {thread.name for thread in set(threading.enumerate()) - earlier}
+    stage.clock.sleep(seconds)
+    assert not beats(stage, alive)
+    alive.wake()
+    assert beats(stage, alive) == parked
+    stage.close()
+
+
 def test_after_a_minute_without_work_it_parks_and_wakes_with_a_beat(stage):
     work = []
     alive = stage.process(work)
@@ -97,6 +131,46 @@ def test_work_that_comes_while_it_is_about_to_park_keeps_it_beating(stage):
     assert beats(stage, alive)
 
 
+def test_work_that_comes_at_the_very_moment_of_parking_wakes_it_again(stage):
+    """Who brings it waits for the lock, and looks then whether it beats."""
+    work, waits, held = [], threading.Event(), []
+
+    class Noted:
+        def __init__(self):
+            self.lock = threading.RLock()
+
+        def __enter__(self):
+            if work:
+                waits.set()
+            self.lock.acquire()
+            held.append(True)
+
+        def __exit__(self, *_):
+            held.pop()
+            self.lock.release()
+
+    def come():
+        work.append(1)
+        alive.wake()
+        waits.set()
+
+    def busy():
+        if held and not work:
+            threads.append(threading.Thread(target=come))
+            threads[0].start()
+            waits.wait(20)
+            return False
+        return bool(work)
+
+    threads, stage.clock.lock = [], Noted
+    alive = Alive(stage.store, stage.clock, busy)
+    stage._processes.append(alive)
+    alive.wake()
+    stage.clock.sleep(IDLE_SECONDS + 2 * BEAT_SECONDS)
+    threads[0].join(20)
+    assert beats(stage, alive)
+
+
 def test_stopping_takes_the_beat_away_and_none_brings_it_back(stage):
     alive = stage.process([1])
     alive.wake()
@@ -104,6 +178,18 @@ def test_stopping_takes_the_beat_away_and_none_brings_it_back(stage):
     assert not beats(stage, alive)
     alive.wake()
     stage.clock.sleep(3 * BEAT_SECONDS)
+    assert not beats(stage, alive)
+
+
+def test_a_beat_that_is_being_written_when_it_stops_is_taken_back(stage):
+    alive, write = stage.process([1]), stage.store.set
+
+    def write_late(*beat):
+        alive.stop()
+        write(*beat)
+
+    stage.store.set = write_late
+    alive.wake()
     assert not beats(stage, alive)
 
 
@@ -157,6 +243,36 @@ def test_patience_with_a_process_goes_on_where_the_last_look_left_off(stage):
     assert here.is_lost("gone")
     stage.clock.sleep(60.0)
     assert not here.is_lost("gone")
+
+
+@pytest.mark.parametrize(("seconds", "is_lost"), [(1.4, False), (1.5, True), (10.0, True), (10.1, False)])
+def test_who_is_missing_for_a_beat_and_a_half_is_lost_and_what_was_seen_long_ago_does_not_count(seconds, is_lost):
+    clock, now = FastClock(), 0.0
+    clock.now = lambda: now
+    here = Stage(clock).process([])
+    assert not here.is_lost("gone")
+    now = seconds
+    assert here.is_lost("gone") == is_lost
+
+
+def test_patience_begins_anew_with_one_who_has_beaten_again():
+    clock, suspected = FastClock(), []
+    clock.now = lambda: float(len(suspected))
+    here = Stage(clock).process([])
+    for found in ({}, {beat_key("other"): 1}, {}, {}):
+        assert here.lost(["other"], found) == set()
+        suspected.append(here.suspects("other"))
+    assert suspected == [True, False, True, True]
+
+
+def test_however_many_are_gone_each_is_found_lost():
+    """What is kept of them is bounded, but no patience begins anew."""
+    clock, now = FastClock(), 1000.0
+    clock.now = lambda: now
+    here, names = Stage(clock).process([]), [f"gone{number}" for number in range(150)]
+    assert not any(map(here.is_lost, names))
+    now += PATIENCE_SECONDS
+    assert all(map(here.is_lost, names))
 
 
 def test_of_many_processes_those_that_are_gone_are_told_at_once(stage, tmp_path):

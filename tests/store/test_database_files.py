@@ -15,6 +15,7 @@ import servers
 from waiting import until
 
 from wx_mp_svr import ConfigError, StoreError, WxMpServer
+from wx_mp_svr.store.secure import move_aside
 from wx_mp_svr.store.sqlite import SQLiteStore
 from wx_mp_svr.testing import FakeWeChat
 
@@ -53,7 +54,7 @@ def test_b136_files_and_folders_that_we_make_are_for_us_alone(tmp_path):
     assert modes(folder) == {"bot.db": 0o600, "bot.db-wal": 0o600, "bot.db-shm": 0o600}
 
 
-def test_b136_ours_and_too_open_is_tightened(tmp_path):
+def test_b136_ours_and_too_open_is_tightened(tmp_path, caplog):
     """The folder that was there before is left as it is."""
     tmp_path.chmod(0o755)
     for name in ("bot.db", "bot.db-wal", "bot.db-shm"):
@@ -61,6 +62,7 @@ def test_b136_ours_and_too_open_is_tightened(tmp_path):
         (tmp_path / name).chmod(0o666)
     SQLiteStore(tmp_path / "bot.db").set("k", "v", 60)
     assert set(modes(tmp_path).values()) == {0o600}
+    assert caplog.text == ""
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
@@ -157,6 +159,19 @@ def test_a_damaged_database_of_ours_is_moved_aside_and_the_bot_works(how, tmp_pa
     with contextlib.closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert modes(tmp_path)["bot.db"] == 0o600
+
+
+def test_of_a_damaged_database_only_the_very_file_is_moved_aside(tmp_path):
+    """Another process may have moved it before, and begun a new one."""
+    path = tmp_path / "bot.db"
+    move_aside(path, 1)
+    assert not path.with_name("bot.db.damaged").exists()
+    path.touch()
+    move_aside(path, path.stat().st_ino + 1)
+    assert path.exists()
+    path.with_name("bot.db-wal").touch()
+    move_aside(path, path.stat().st_ino)
+    assert sorted(modes(tmp_path)) == ["bot.db.damaged"]
 
 
 def test_a_file_that_was_deleted_under_us_is_opened_anew(tmp_path, caplog):

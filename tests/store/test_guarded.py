@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 import servers
-from baton import BatonClock, BatonSpare, FailingStore, SharedStore, Stage
+from baton import EPOCH, BatonClock, BatonSpare, FailingStore, SharedStore, Stage
 from store_contract import EVERY_VERB, StoreContract, every_verb
 from store_contract import VERBS as ALONE
 from waiting import until
@@ -113,13 +113,28 @@ def test_a_guard_costs_no_question(verb):
 
 
 class DeadStore:
-    """Raises, whatever it is asked."""
+    """Raises, whatever it is asked, and notes what that was."""
+
+    def __init__(self, asked=None):
+        self._asked = [] if asked is None else asked
 
     def __getattr__(self, verb):
         def fail(*args):
+            self._asked.append(verb)
             raise StoreError("dead")
 
         return fail
+
+
+class TornStore(MemoryStore):
+    """Can be read no more from a moment on."""
+
+    fault = None
+
+    def get(self, key):
+        if self.fault is not None:
+            raise self.fault
+        return super().get(key)
 
 
 class TestGuardedStoreThatIsDown(StoreContract):
@@ -256,6 +271,27 @@ def test_a_claim_of_before_counts(fault, who):
     machine.play(scene)
 
 
+def test_what_was_written_lately_lives_in_the_spare_as_long_as_it_would_have_in_the_store():
+    machine = Machine()
+
+    def scene():
+        machine.wait(5)
+        machine.one.set("a", 1, 10)
+        machine.one.set("b", 2, 5.7)
+        machine.one.set("c", 3, 5)
+        machine.wait(5)
+        machine.fault = "down"
+        machine.one.set("any", 1, 60)
+        assert machine.stage.time == pytest.approx(10.3, abs=0.01)
+        assert machine.one.get_many(["a", "b", "c"]) == {"a": 1, "b": 2}
+        machine.wait(4)
+        assert machine.one.get_many(["a", "b", "c"]) == {"a": 1}
+        machine.wait(1)
+        assert machine.one.get_many(["a", "b", "c"]) == {}
+
+    machine.play(scene)
+
+
 def test_a_claim_of_long_before_counts_where_the_store_can_be_read():
     """It is locked, or its disk is full."""
     machine = Machine()
@@ -343,8 +379,18 @@ def test_a_claim_of_one_outage_counts_in_the_next():
     machine.play(scene)
 
 
-def test_a_claim_is_won_that_was_made_while_the_store_only_seemed_to_be_back():
-    """For another process it is; for this one it fails again."""
+@pytest.mark.parametrize("fault", ["down", ""])
+@pytest.mark.parametrize(
+    ("before", "won"),
+    [
+        (lambda machine: None, True),
+        (lambda machine: machine.spare._store.delete("a"), True),  # it was copied, and is not to be seen from here
+        (lambda machine: (machine.spare._store.delete("a"), machine.inner.set("a", "P1", 60)), True),  # or is
+        (lambda machine: (machine.spare._store.set("a", "P2", 60), machine.inner.set("a", "P2", 60)), False),
+    ],
+)
+def test_a_claim_is_won_once_that_was_made_while_the_store_seemed_to_be_back(fault, before, won):
+    """For another process it is; for this one it may fail again."""
     machine = Machine()
 
     def scene():
@@ -355,12 +401,123 @@ def test_a_claim_is_won_that_was_made_while_the_store_only_seemed_to_be_back():
         def ask_and_be_back(question):
             machine.spare.ask = ask
             answer = ask(question)
-            machine.spare.down = False
+            before(machine)
+            machine.spare.down, machine.fault = False, fault
             return answer
 
         machine.spare.ask = ask_and_be_back
-        assert machine.one.add("a", "P1", 60) is True
-        assert machine.other.add("a", "P2", 60) is False
+        assert machine.one.add("a", "P1", 60) is won
+        assert machine.one.get("a") == ("P1" if won else "P2")
+        assert machine.other.add("a", "P3", 60) is False
+        if not fault:
+            assert machine.inner.get("a") == ("P1" if won else "P2")
+            machine.wait(61)
+            assert machine.inner.get("a") is None
+
+    machine.play(scene)
+
+
+def test_of_two_threads_that_claim_the_same_as_the_store_comes_back_one_wins():
+    """What is found in the store is ours, and another thread's of this process."""
+    machine, wins = Machine(), []
+
+    def scene():
+        machine.fault = "down"
+        machine.one.set("any", 1, 60)
+        ask = machine.spare.ask
+
+        def ask_and_be_back(question):
+            machine.spare.ask = ask
+            answer = ask(question)
+            machine.spare._store.delete("a")
+            machine.spare.down, machine.fault = False, ""
+            wins.append(machine.one.add("a", "P1", 60))
+            return answer
+
+        machine.spare.ask = ask_and_be_back
+        wins.append(machine.one.add("a", "P1", 60))
+        assert wins == [True, False]
+
+    machine.play(scene)
+
+
+def test_one_thread_looks_after_a_store():
+    """And it can be told by its name from those of others."""
+    earlier = set(threading.enumerate())
+    store = GuardedStore(MemoryStore(), FastClock(jumps=True))
+    for verb in VERBS.values():
+        verb(store)
+    assert [thread.name for thread in set(threading.enumerate()) - earlier].count("wx-mp-store") == 1
+
+
+def test_a_process_that_hears_of_an_outage_does_not_spread_it_again():
+    """Else the store would be left alone for longer than who has found it down has said."""
+    machine = Machine()
+
+    def scene():
+        machine.fault = "down"
+        machine.one.set("any", 1, 60)
+        until, machine.fault = machine.spare.until, ""
+        machine.wait(0.5)
+        assert machine.other.down
+        assert machine.spare.until == until
+
+    machine.play(scene)
+
+
+def test_of_what_was_written_lately_the_last_ten_thousand_are_known_when_the_store_goes_down():
+    store = GuardedStore(TornStore(), FastClock(jumps=True), spare := Spare())
+    for number in range(10_002):
+        store.set(number, number, 60)
+    store._store.fault = StoreError("down")
+    assert store.get(2) == 2
+    assert store.down
+    assert [key for key, _, _ in spare.ask(lambda kept: kept.items())] == list(range(2, 10_002))
+
+
+def test_a_store_that_is_down_is_tried_once_a_second():
+    """By one who has no push to answer."""
+    clock, spare, tried = FastClock(0.1, jumps=True), Spare(), []
+    store = GuardedStore(DeadStore(tried), clock, spare)
+    store.set("a", 1, 60)
+    spare.say_down(0.0)  # nobody asks for more rest
+    tried.clear()
+    clock.sleep(19.9)
+    assert 15 <= tried.count("set") <= 19
+
+
+@pytest.mark.parametrize("verb", ["set", "add", "incr", "delete"])
+@pytest.mark.parametrize("who", ["one", "other"])
+def test_a_store_that_cannot_be_written_is_read_all_the_time(verb, who):
+    """Its disk is full; also by those who hear of it."""
+    machine = Machine()
+
+    def scene():
+        machine.inner.set("page", "of long ago", 600)
+        machine.fault = "full"
+        VERBS[verb](machine.one)
+        if who == "other":
+            machine.wait(0.1)
+            assert machine.other.down
+        assert getattr(machine, who).get("page") == "of long ago"
+
+    machine.play(scene)
+
+
+def test_of_several_who_find_out_at_once_that_it_cannot_be_written_each_goes_on_reading():
+    machine = Machine()
+
+    def write():
+        machine.one.set("any", 1, 60)
+        assert machine.one.get("page") == "of long ago"
+
+    def scene():
+        machine.inner.set("page", "of long ago", 600)
+        machine.fault = "full"
+        for _ in range(3):
+            machine.stage.start(write, "writer", None, foreground=True)
+        machine.wait(0.6)
+        assert machine.one.get("page") == "of long ago"
 
     machine.play(scene)
 
@@ -481,11 +638,15 @@ def test_what_is_down_for_one_process_alone_is_called_up_by_the_others_less_and_
 
     def scene():
         machine.fault, machine.struck = "down", (1,)
+        rests = {}
         for n in range(600):
             machine.one.set("a", n, 60)
+            fell = machine.spare.fell[-1]
+            rests.setdefault(fell, round(machine.spare.until - EPOCH - fell))
             machine.other.set("b", n, 60)
             machine.wait(0.1)
         assert len({round(time, 1) for time in machine.spare.fell}) < 12
+        assert list(rests.values())[:6] == [1, 2, 4, 8, 16, 16]
 
     machine.play(scene)
 
@@ -512,6 +673,21 @@ def test_an_outage_is_one_error_line_a_minute_and_its_end_another(caplog):
     assert "备用文件" in said
     (said,) = lines(caplog, logging.WARNING)
     assert "the store answers again; 1 items were copied" in said
+
+
+def test_outages_one_after_the_other_are_one_error_line_a_minute(caplog):
+    machine = Machine()
+
+    def scene():
+        for _ in range(7):
+            machine.fault = "down"
+            machine.one.set("a", 1, 60)  # which takes 0.3 s
+            machine.fault = ""
+            machine.wait(19.8)
+            assert not machine.one.down
+
+    machine.play(scene)
+    assert len(lines(caplog, logging.ERROR)) == 3
 
 
 # -- back again
@@ -607,6 +783,24 @@ def test_a_store_that_fails_again_while_it_comes_back_is_down_as_before():
     machine.play(scene)
 
 
+def test_each_process_hears_once_that_the_store_has_gone_down_and_once_that_it_is_back():
+    machine, heard = Machine(), []
+
+    def scene():
+        machine.one.at_turn(lambda: heard.append("one"))
+        machine.other.at_turn(lambda: heard.append("other"))
+        machine.other.set("any", 1, 60)
+        machine.fault = "down"
+        machine.one.set("any", 1, 60)
+        machine.wait(1)
+        assert sorted(heard) == ["one", "other"]
+        machine.fault = ""
+        machine.wait(5)
+        assert sorted(heard) == ["one", "one", "other", "other"]
+
+    machine.play(scene)
+
+
 # -- the spare
 
 
@@ -625,6 +819,7 @@ def test_a_spare_that_cannot_be_written_is_said_once(tmp_path, caplog):
     assert every_verb(store, "a") == EVERY_VERB
     assert store.down
     assert caplog.text.count("备用文件也不能用") == 1
+    assert f"remembered in this process only: SQLite: {tmp_path / 'spare'} is a folder" in caplog.text
 
 
 def test_a_spare_gives_away_no_password(tmp_path, monkeypatch):

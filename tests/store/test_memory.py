@@ -46,6 +46,22 @@ def test_what_is_over_goes_by_itself():
     assert store.get_many(["new0", "new999", "old0", "old999"]) == {"new0": 0, "new999": 999}
 
 
+def test_at_its_end_an_item_is_over():
+    clock = FakeClock()
+    store = MemoryStore(clock=clock)
+    for key in ("a", "b"):
+        store.set(key, 5, 10)
+    clock.advance(10)
+    assert (store.get("a"), store.get_many(["a"]), store.items()) == (None, {}, [])
+    assert (store.incr("a", 10), store.add("b", 7, 10)) == (1, True)
+
+
+def test_what_may_be_put_off_is_added_at_once():
+    store = MemoryStore()
+    assert [store.add_late("a", number, 60) for number in (1, 2)] == [True, False]
+    assert store.get("a") == 1
+
+
 def test_many_threads_leave_it_within_its_bound():
     """Writers, readers and those who forget, all at once."""
     store = MemoryStore(max_keys=50)

@@ -202,3 +202,18 @@ def test_a_verdict_that_cannot_be_written_is_this_processs_own(tmp_path, caplog)
     spare.say_down(5.0)
     assert (spare.shared, spare.down, spare.until) == (False, True, 5.0)
     assert "the local file fails, too" in caplog.text
+
+
+def test_each_of_two_who_find_a_killed_process_at_once_is_told(tmp_path, monkeypatch):
+    """Both look at its file; one has removed it when the other comes to do so."""
+    locks, flock = Locks(tmp_path), fcntl.flock
+    os.close(locks.take("killed"))
+
+    def flock_as_another_removes(file, how):
+        flock(file, how)
+        (tmp_path / "killed").unlink()
+
+    monkeypatch.setattr(fcntl, "flock", flock_as_another_removes)
+    assert locks.is_held("killed") is False
+    monkeypatch.undo()
+    assert locks.is_held("killed") is None

@@ -115,6 +115,21 @@ def test_a_relative_path_is_one_from_where_the_process_stands(tmp_path, monkeypa
     assert (tmp_path / "db").exists()
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([1, {"a": None, "b": 2.5}], '[1,{"a":null,"b":2.5}]'),
+        ("好\ud83d", '"\\u597d\\ud83d"'),
+        (("x", True), '["x",true]'),
+    ],
+)
+def test_what_is_kept_lies_there_as_short_json_in_ascii(value, text, tmp_path):
+    """Half of a sign that needs two is a text to Python, and no UTF-8."""
+    store = SQLiteStore(tmp_path / "db")
+    store.set("a", value, 60)
+    assert [(key, kept) for key, kept, _ in rows(tmp_path / "db")] == [("a", text)]
+
+
 def test_what_was_kept_is_there_after_a_restart(tmp_path):
     """Another process reads it: the writer has ended."""
     path = tmp_path / "db"
@@ -233,6 +248,18 @@ def test_of_processes_that_open_a_new_file_together_each_waits_for_the_others(co
     assert hands() - begun == pytest.approx(took, abs=0.015)
 
 
+def test_what_is_over_is_swept_out_with_the_five_hundredth_write(tmp_path):
+    clock = FakeClock()
+    store = SQLiteStore(tmp_path / "db", clock=clock)
+    store.set("old", 1, 10)
+    clock.advance(11)
+    lay = []
+    for _ in range(499):
+        store.set("new", 1, 600)
+        lay.append(len(rows(tmp_path / "db")) if len(lay) >= 497 else 2)
+    assert lay == [*[2] * 498, 1]
+
+
 def test_a_large_table_keeps_its_bound(tmp_path):
     """Counted on the way of the sweep: counting it at each would take ever longer."""
     clock = FakeClock()
@@ -308,6 +335,26 @@ def test_threads_do_not_wait_for_a_locked_database_one_after_the_other(used):
     with locked(path), ThreadPoolExecutor(6) as pool:
         times = list(pool.map(write, range(6)))
     assert max(times) < 2.5, times
+
+
+def test_who_reads_does_not_wait_for_another_who_reads(used, monkeypatch):
+    """The first who comes opens a connection, on a disk that takes its time."""
+    store, _ = used
+    opens, go_on, secure = threading.Event(), threading.Event(), module_under_test.secure
+
+    def slow_at_first(path):
+        if not opens.is_set():
+            opens.set()
+            go_on.wait(5)
+        secure(path)
+
+    monkeypatch.setattr(module_under_test, "secure", slow_at_first)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(store.get, "a")
+        opens.wait(5)
+        assert (store.get("a"), first.done()) == (1, False)
+        go_on.set()
+        assert first.result(5) == 1
 
 
 def test_readers_do_not_wait_for_a_writer_that_waits_for_the_lock(used):

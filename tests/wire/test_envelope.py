@@ -9,6 +9,8 @@ import xmltodict
 from wechatpy.crypto import WeChatCrypto
 
 from wx_mp_svr.errors import BadCiphertext, BadParams, BadSignature, BadXml, Downgrade, Refused
+from wx_mp_svr.wire import envelope as envelope_module
+from wx_mp_svr.wire import xmlio
 from wx_mp_svr.wire.crypto import Cipher
 from wx_mp_svr.wire.envelope import Envelope, Params, read_params
 from wx_mp_svr.wire.signature import sign
@@ -451,6 +453,10 @@ def test_without_our_token_there_is_no_echo(mode, changed, error):
         envelope(mode).verify_url(params(**changed))
 
 
+def test_what_a_query_does_not_have_is_empty():
+    assert tuple(read_params(f"timestamp={TIMESTAMP}&nonce={NONCE}")) == ("", TIMESTAMP, NONCE, "", "", "")
+
+
 SIGNATURE, SEALED = "0123456789abcdef0123456789abcdef01234567", "fedcba9876543210fedcba9876543210fedcba98"
 USUAL = f"signature={SIGNATURE}&timestamp=1700000000&nonce=1320562132&openid=oABC_d-1"
 NEARLY_USUAL = [
@@ -470,6 +476,21 @@ NEARLY_USUAL = [
 def test_what_wechat_usually_sends_is_read_like_anything_else(query):
     """One expression reads it; one more parameter, and it is read piece by piece."""
     assert read_params(query) == read_params(f"{query}&mine=1") == read_params(f"mine=1&{query}")
+
+
+@pytest.mark.parametrize("query", NEARLY_USUAL[:2])
+@pytest.mark.parametrize("nonce", ["1320562132", "aZ09", "9" * 128])
+@pytest.mark.parametrize("openid", ["oABC_d-1", "", "o" * 64])
+def test_what_wechat_usually_sends_is_read_by_one_expression(query, nonce, openid):
+    """In a third of the time, for each push."""
+    assert envelope_module._USUAL_QUERY.fullmatch(query.replace("1320562132", nonce).replace("oABC_d-1", openid))
+
+
+@pytest.mark.parametrize("body", [SAFE_BODY, re.sub(rb"(?<!\])><(?!!)", b">\n<", SAFE_BODY), b"\n" + SAFE_BODY + b"\n"])
+@pytest.mark.parametrize("account", [b"gh_1", b"", b"gh_680bdefc8c5d", b"a.b-c@Z"])
+def test_no_parser_sees_what_wechat_sends_in_safe_mode_before_it_is_authentic(body, account, monkeypatch):
+    monkeypatch.setattr(xmlio, "load", None)
+    assert envelope("safe").open(AES, body.replace(b"gh_1", account)).xml == INNER
 
 
 @pytest.mark.parametrize(

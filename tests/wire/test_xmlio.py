@@ -250,6 +250,11 @@ def nested(depth):
             f"<xml>{'<b/>' * 40}{'<a>' * 16}<b/>{'</a>' * 16}</xml>",
             id="depth with short forms beside",
         ),
+        pytest.param(
+            f"<xml>{'<b></b>' * 40}{'<a>' * 15}{'</a>' * 15}</xml>",
+            f"<xml>{'<b></b>' * 40}{'<a>' * 16}{'</a>' * 16}</xml>",
+            id="depth 16 with long forms beside",
+        ),
         pytest.param(f"<xml>{'<a/>' * 1999}</xml>", f"<xml>{'<a/>' * 2000}</xml>", id="2000 elements"),
         pytest.param(f"<xml>{'<a></a>' * 1999}</xml>", f"<xml>{'<a></a>' * 2000}</xml>", id="2000 elements, long form"),
         pytest.param(
@@ -297,8 +302,9 @@ def test_a_stranger_gets_a_fifth_of_the_elements(piece):
 
 def test_what_looks_like_tags_inside_text_does_not_count():
     """A user may paste a long document."""
-    pasted = "<a>" * 3000 + "<b " + 'c="1" ' * 100 + ">"
+    pasted = "<a>\n" * 3000 + "<b " + 'c="1" ' * 100 + ">"
     assert xmlio.load(packet(pasted))["Content"] == pasted
+    assert xmlio.load(packet(pasted).replace(b"<MsgId>", b"<!-- by the parser --><MsgId>"))["Content"] == pasted
     assert xmlio.load(packet("").replace(b"<MsgId>", f"<!--{pasted}--><MsgId>".encode()))["MsgId"] == "1"
 
 
@@ -467,6 +473,12 @@ def test_two_torn_texts_are_mended_each():
     assert fields == {"Title": "a]]>b", "Description": "c]]><d", "Url": "u"}
 
 
+def test_an_empty_title_is_not_its_descriptions_beginning():
+    xml = "<xml><Title><![CDATA[]]></Title><Description><![CDATA[a]]></Title>b]]></Description><Url>u</Url></xml>"
+    fields = xmlio.load(xml.encode(), authentic=True)
+    assert fields == {"Title": "", "Description": "a]]></Title>b", "Url": "u"}
+
+
 def test_a_title_with_a_description_in_it_is_a_title():
     """It looks as if the description began there; what is left then is the title's last end."""
     title = "a<Description><![CDATA[b]]></Title>c"
@@ -561,6 +573,16 @@ def test_illegal_characters_are_dropped_with_a_word_in_the_log(illegal, caplog):
     assert "secret" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("a\r\nb", "a\nb"), ("a\rb", "a\nb"), ("\r\r\n\n\r", "\n\n\n\n"), ("a\u3000\tb", "a\u3000\tb")],
+)
+def test_a_line_ends_once_whoever_wrote_it(text, written, caplog):
+    """WeChat shows CR LF as two; and what ends a line is no character to warn of."""
+    assert xmlio.cdata(text) == f"<![CDATA[{written}]]>"
+    assert caplog.text == ""
+
+
 @given(st.text(alphabet=st.one_of(st.characters(codec=None), st.sampled_from("]>&<![CDATA\r\n\t \0")), max_size=80))
 @example("a\r\nb\rc")
 def test_any_text_comes_back_without_what_xml_does_not_allow(text):
@@ -614,7 +636,26 @@ def test_what_is_read_without_a_parser_is_what_the_parser_reads(inner):
         assert plainly == xmlio._tidy(xmlio._parse(xml))
 
 
-@pytest.mark.parametrize("text", ["", " a ", "a]b]]c", "</a>", "<!-- -->", "&amp;", "\u2028", "😁"])
+@pytest.mark.parametrize("text", ["", " a ", "aXx", "a]b]]c", "</a>", "<!-- -->", "&amp;", "\u2028", "😁"])
 def test_a_plain_packet_needs_no_parser(text):
     xml = f"<xml><ToUserName><![CDATA[gh_1]]></ToUserName>\n<Content><![CDATA[{text}]]></Content>\n</xml>\n"
     assert xmlio._read_plainly(xml) == {"ToUserName": "gh_1", "Content": text}
+    assert xmlio._read_plainly(f"<xml><Content><![CDATA[{text}]]></Content></xml>") == {"Content": text}
+
+
+@pytest.mark.parametrize("xml", ["<xml>", " <xml> ", "<xml></", "</xml>"])
+def test_a_root_alone_is_no_packet(xml):
+    with pytest.raises(BadXml):
+        xmlio.load(xml.encode())
+
+
+@pytest.mark.parametrize("behind", ["X", "x", "]", "<a/>", "</xml>"])
+def test_nothing_stands_behind_the_root(behind):
+    with pytest.raises(BadXml):
+        xmlio.load(f"<xml><a>1</a></xml>{behind}".encode())
+
+
+def test_the_parser_itself_knows_no_entities():
+    """No DOCTYPE comes so far; and if one did, it could not make text out of nothing."""
+    with pytest.raises(ValueError, match="entit"):
+        xmlio._parse('<!DOCTYPE xml [<!ENTITY a "x">]><xml><b>&a;</b></xml>')

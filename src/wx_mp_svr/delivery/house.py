@@ -4,6 +4,7 @@ Numbers in, a judgement out; time is an argument. Knows nothing of pushes, answe
 """
 
 import logging
+import math
 import threading
 from collections import deque
 
@@ -34,9 +35,9 @@ class House(ForkAware):
         self._lock = threading.Lock()
         self._held = 0
         self._short = 0
-        self._late_until = float("-inf")
+        self._late_until = -math.inf
         self._turned_away = 0
-        self._tell_after = float("-inf")
+        self._tell_after = -math.inf
 
     def enter(self, now: float) -> Patience:
         """Ask for a place; give it back by `leave`.

@@ -9,6 +9,7 @@ two sees what the other has written. Knows nothing of texts, tries or threads.
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -97,7 +98,7 @@ class Ledger:
         self._keep_seconds = keep_seconds
         self._keep_answers = keep_answers
         self._offered = False  # whether any user has an offer
-        self._look_at = float("-inf")  # when to look for that again
+        self._look_at = -math.inf  # when to look for that again
 
     @property
     def blind(self) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from ..req_msg import ReqMsg, TextReqMsg
 
-_ID = re.compile(r"wxmp-([0-9]{1,9})-([1-9][0-9]{0,3})(?:-([0-9a-f]{6}))?", re.ASCII)
+_ID = re.compile(r"wxmp-([0-9]{1,9})-([1-9][0-9]{0,3})(?:-([0-9a-f]{6}))?")
 # Bare Chinese works in a link; these would end the attribute or the parameter.
 _SPECIAL = re.compile("[\"'<>&#%+ ]")
 

@@ -29,7 +29,7 @@ def push_key(req: ReqMsg, xml: bytes) -> str:
     else:
         parts = [hashlib.sha256(xml).hexdigest()]
     # No text of an XML document holds the character between them, so that no two pushes look the same.
-    whole = "\0".join((req.to_user_name, req.from_user_name, *parts)).encode("utf-8", "surrogatepass")
+    whole = "\0".join((req.to_user_name, req.from_user_name, *parts)).encode(errors="surrogatepass")
     # The time goes first: it keeps what is written together together, in a store that is sorted by key.
     return f"p:{req.create_time or 0}:{hashlib.blake2b(whole, digest_size=16).hexdigest()}"
 

@@ -6,6 +6,7 @@ nothing of waiting, tries or HTTP.
 
 import atexit
 import logging
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -118,7 +119,7 @@ class Runs(ForkAware):
         # By user, how many messages are running or queued.
         self._of_user: Counter[tuple[str, str]] = Counter()
         self._busy = self._busy_users = 0
-        self._tell_busy_after = float("-inf")
+        self._tell_busy_after = -math.inf
         self._renew_after = self._clock.now() + RENEW_SECONDS
 
     # -- starting ----------------------------------------------------------------------------------------------------
@@ -325,8 +326,7 @@ class Runs(ForkAware):
     def work(self, job: Mapping[str, Any]) -> None:
         """Do a job that the runner took to a task queue; one that was done or taken over meanwhile is left alone."""
         req = read_msg(job["fields"])
-        found = self._handlers.find(req) if req else None
-        if req is None or found is None:
+        if req is None or (found := self._handlers.find(req)) is None:
             log.error(
                 "a job came for which this worker has no handler; does it load the same program? / "
                 "任务进程里没有对应的处理函数：它加载的是同一个程序吗？"

@@ -10,12 +10,12 @@ from ..rsp_msg import EmptyRspMsg, RspMsg, TextRspMsg, render
 from ..wire.xmlio import legal
 from .ledger import Ledger, Page
 from .links import Links, Tap
-from .pages import cut, settled
+from .pages import LINK_CHARS, cut, settled
 from .push import user_key
 
 MAX_TEXT = 2047  # bytes of a text reply that WeChat delivers
 PAGE_BYTES = 2000  # of a page, its link included
-WINDOW = 8 * 1024  # characters that a cut looks at: a page and a margin, so that long texts cost no more a page
+WINDOW = PAGE_BYTES + LINK_CHARS  # characters that a cut looks at, so that long texts cost no more a page
 
 
 def is_silent(req: ReqMsg) -> bool:

@@ -4,6 +4,7 @@ A push comes up to three times, five seconds apart, and no request says which ti
 earlier one lets the user wait for nothing; whoever takes an earlier one for the last gives a link too soon.
 """
 
+import math
 import threading
 from collections import deque
 from typing import NamedTuple
@@ -53,7 +54,7 @@ class Ages:
     def __init__(self) -> None:
         self._first: deque[float] = deque(maxlen=5)
         self._odd: deque[float] = deque(maxlen=5)
-        self._slot_ends = self._odd_after = float("-inf")
+        self._slot_ends = self._odd_after = -math.inf
         self.normal: float | None = None
 
     def judge(self, age: float, now: float) -> Age:
@@ -144,10 +145,10 @@ class WhichTry(ForkAware):
     def begin(self) -> None:
         """Set up what does not survive a fork."""
         self._lock = threading.Lock()  # around the ages
-        self._turned = self._clock.wall() if self._fresh else float("-inf")  # when a process last began or died
+        self._turned = self._clock.wall() if self._fresh else -math.inf  # when a process last began or died
         self._told_turn = not self._fresh
-        self._look_at = float("-inf")  # when to look what other processes know
-        self._tell_normal_at = float("-inf")
+        self._look_at = -math.inf  # when to look what other processes know
+        self._tell_normal_at = -math.inf
 
     def judge(self, timestamp: int) -> Age:
         """Tell which try a request is, as far as its age says; a count may know better.

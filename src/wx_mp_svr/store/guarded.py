@@ -5,6 +5,7 @@ what the spare holds is copied into it. Knows nothing of what the keys mean.
 """
 
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ class GuardedStore(ForkAware):
         self._clock = clock
         self._spare = spare or Spare()
         self._at_turn: list[Callable[[], None]] = []
-        self._tell_after = self._fell_at = float("-inf")
+        self._tell_after = self._fell_at = -math.inf
         self._rest = REST_SECONDS
         self.watch_forks()
 
@@ -56,9 +57,9 @@ class GuardedStore(ForkAware):
         self._lock = threading.Lock()
         self._turning = self._clock.lock()  # the spare is asked under it
         self._down = False  # as far as this process knows
-        self._try_at = float("-inf")  # when to see next whether it is back
+        self._try_at: float  # while it is down, when to see next whether it is back
+        self._answers: bool  # and whether it can be read; a locked file and a full disk can
         self._watched = False
-        self._answers = True  # whether what is down can be read; a locked file and a full disk can
         # What this process wrote in the last seconds: key, value, when it ends, when it was written.
         self._lately: deque[tuple[str, Any, float, float]] = deque(maxlen=MAX_LATELY)
 
@@ -319,7 +320,6 @@ class GuardedStore(ForkAware):
         while self._copy(copied) > FEW_ITEMS:  # for as long as that takes, more comes
             pass
         self._spare.say_up()
-        self._down = False
         try:
             self._copy(copied)  # who looked before that may have written behind the last copy
         except BaseException:

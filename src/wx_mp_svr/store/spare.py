@@ -70,7 +70,7 @@ class Spare:
         self._down = False
         if self._mark is not None:
             with contextlib.suppress(OSError):
-                Path(self._mark).unlink(missing_ok=True)
+                Path(self._mark).unlink()
 
     def ask(self, question: Callable[[MemoryStore | SQLiteStore], T]) -> T:
         """Ask the file, twice if need be; the process's memory from the moment on that the file fails, too."""

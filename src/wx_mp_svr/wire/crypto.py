@@ -5,14 +5,17 @@ XML or signatures. The only importer of Crypto.
 """
 
 import base64
-import binascii
 import os
 import threading
+from typing import TYPE_CHECKING
 
 from Crypto.Cipher import AES
 
 from ..errors import BadCiphertext, ConfigError
 from ..forking import ForkAware
+
+if TYPE_CHECKING:
+    from Crypto.Cipher._mode_cbc import CbcMode
 
 RANDOM_BYTES = 16
 HEAD_BYTES = RANDOM_BYTES + 4  # the random filler and the length
@@ -46,12 +49,15 @@ class Cipher:
         # What a packet ends with, by the value of its padding: AppID and padding.
         self._ends = {pad: self._appid + bytes([pad]) * pad for pad in range(1, PAD_BLOCK + 1)}
 
-    def _decrypt_blocks(self, ciphertext: bytes) -> bytes:
+    def _aes(self) -> "CbcMode":
         # The key's first half is the IV: WeChat's rule. The random filler in front makes up for it.
-        return AES.new(self._key, AES.MODE_CBC, self._key[:16]).decrypt(ciphertext)
+        return AES.new(self._key, AES.MODE_CBC, self._key[:16])
+
+    def _decrypt_blocks(self, ciphertext: bytes) -> bytes:
+        return self._aes().decrypt(ciphertext)
 
     def _encrypt_blocks(self, plain: bytes) -> bytes:
-        return AES.new(self._key, AES.MODE_CBC, self._key[:16]).encrypt(plain)
+        return self._aes().encrypt(plain)
 
     def _filler(self) -> bytes:
         return os.urandom(RANDOM_BYTES)
@@ -63,8 +69,8 @@ class Cipher:
             BadCiphertext: For whatever reason. All look alike, so that nobody can ask which check failed.
         """
         try:
-            ciphertext = base64.b64decode(encrypted.encode("ascii"), validate=True)
-        except (ValueError, binascii.Error) as exc:
+            ciphertext = base64.b64decode(encrypted, validate=True)
+        except ValueError as exc:
             raise BadCiphertext("cannot be decrypted") from exc
         if not ciphertext or len(ciphertext) % AES.block_size:
             raise BadCiphertext("cannot be decrypted")
@@ -116,12 +122,12 @@ class ReusedCipher(ForkAware, Cipher):
         try:
             return self._mine.decrypt(ciphertext)  # type: ignore[no-any-return]
         except AttributeError:
-            self._mine.decrypt = AES.new(self._key, AES.MODE_CBC, self._key[:16]).decrypt
+            self._mine.decrypt = self._aes().decrypt
             return self._mine.decrypt(ciphertext)  # type: ignore[no-any-return]
 
     def _encrypt_blocks(self, plain: bytes) -> bytes:
         try:
             return self._mine.encrypt(plain)  # type: ignore[no-any-return]
         except AttributeError:
-            self._mine.encrypt = AES.new(self._key, AES.MODE_CBC, self._key[:16]).encrypt
+            self._mine.encrypt = self._aes().encrypt
             return self._mine.encrypt(plain)  # type: ignore[no-any-return]

@@ -17,18 +17,17 @@ log = logging.getLogger("wx_mp_svr")
 
 MAX_QUERY = 4096  # bytes; WeChat's has about 200
 
-_TIMESTAMP = re.compile(r"[0-9]{10}", re.ASCII)
+_TIMESTAMP = re.compile(r"[0-9]{10}")
 # The two elements that WeChat sends in safe mode.
 _SAFE_BODY = re.compile(
     rb"\s*<xml>\s*<ToUserName><!\[CDATA\[[\w@.-]*\]\]></ToUserName>\s*"
     rb"<Encrypt><!\[CDATA\[([A-Za-z0-9+/]+={0,2})\]\]></Encrypt>\s*</xml>\s*"
 )
-_NONCE = re.compile(r"[!-~]{1,128}", re.ASCII)
+_NONCE = re.compile(r"[!-~]{1,128}")
 # What WeChat sends with a push, in its order: nothing twice, nothing percent-encoded.
 _USUAL_QUERY = re.compile(
-    r"signature=([0-9a-f]{40})&timestamp=([0-9]{10})&nonce=([0-9A-Za-z]{1,128})&openid=[\w-]{0,64}"
-    r"(?:&encrypt_type=aes&msg_signature=([0-9a-f]{40}))?",
-    re.ASCII,
+    r"signature=([0-9a-f]{40})&timestamp=([0-9]{10})&nonce=([0-9A-Za-z]{1,128})&openid=[0-9A-Za-z_-]{0,64}"
+    r"(?:&encrypt_type=aes&msg_signature=([0-9a-f]{40}))?"
 )
 
 

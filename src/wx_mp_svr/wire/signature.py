@@ -15,7 +15,7 @@ def sign(*parts: str) -> str:
     Three parts (token, timestamp, nonce) give ``signature``; with the Base64 text of ``Encrypt`` as a fourth they give
     ``msg_signature``. The parts are strings, not numbers, and sort as such.
     """
-    joined = "".join(sorted(parts)).encode("utf-8", "surrogatepass")
+    joined = "".join(sorted(parts)).encode(errors="surrogatepass")
     return hashlib.sha1(joined, usedforsecurity=False).hexdigest()  # WeChat prescribes SHA-1
 
 
@@ -26,5 +26,5 @@ def verify(claimed: str, *parts: str) -> None:
         BadSignature: It is not.
     """
     # Bytes, since compare_digest raises TypeError for strings that are not ASCII.
-    if not hmac.compare_digest(claimed.encode("utf-8", "surrogatepass"), sign(*parts).encode()):
+    if not hmac.compare_digest(claimed.encode(errors="surrogatepass"), sign(*parts).encode()):
         raise BadSignature("the signature does not match")

@@ -54,14 +54,15 @@ def mend(xml: str) -> str:
     """
     pieces, position = [], 0
     while found := _USER_TEXT.search(xml, position):
-        end_tag = f"]]></{found[1]}>"
+        begin, end_tag = found.end(), f"]]></{found[1]}>"
+        rest = xml[begin:]
         # A link has two such texts. The one is not over where the other, whatever it says, has begun.
-        bound = xml.find("<Description><![CDATA[", found.end()) if found[1] == "Title" else -1
-        end = xml.rfind(end_tag, found.end(), bound if bound > 0 else len(xml))
-        if end < 0:
-            end = xml.rfind(end_tag)
-        if end < found.end():
+        reach = rest.partition("<Description><![CDATA[")[0] if found[1] == "Title" else rest
+        chars = reach.rfind(end_tag)
+        if chars < 0:
+            chars = rest.rfind(end_tag)
+        if chars < 0:
             break
-        pieces += [xml[position : found.end()], xml[found.end() : end].replace("]]>", "]]]]><![CDATA[>")]
-        position = end
+        pieces += [xml[position:begin], rest[:chars].replace("]]>", "]]]]><![CDATA[>")]
+        position = begin + chars
     return "".join([*pieces, xml[position:]])

@@ -17,8 +17,6 @@ from .xmlguard import MAX_ELEMENTS, MAX_UNSIGNED, check_limits, mend
 
 log = logging.getLogger("wx_mp_svr")
 
-MAX_PLAIN = 64  # elements of a message that is read without a parser; more than nearly all have
-
 # XML 1.0 allows none of these, yet WeChat passes on the control characters that users type.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # What may stand before the root. A DOCTYPE is not among it, and further down no XML parser accepts one, so that entities
@@ -85,9 +83,9 @@ def _read_plainly(xml: str) -> dict[str, Any] | None:
         What a parser would, or None for everything that is not quite as plain: that is the parser's.
     """
     begin = _PLAIN_BEGIN.match(xml)
-    if begin is None or xml.count("</") > MAX_PLAIN:
+    if begin is None or not 0 < xml.count("</") <= MAX_UNSIGNED:
         return None
-    *elements, (_, _, _, end) = _PLAIN_ELEMENT.findall(xml, begin.end()) or [("", "", "", "")]
+    *elements, (_, _, _, end) = _PLAIN_ELEMENT.findall(xml, begin.end())
     fields: dict[str, Any] = {name: cdata or bare for name, cdata, bare, _ in elements}
     return fields if 0 < len(fields) == len(elements) and end.rstrip(" \t\n") == "</xml>" else None
 
