@@ -133,8 +133,10 @@ def while_served(monkeypatch, server):
 
         with ended_by_its_own_signal_only(), ThreadPoolExecutor(1) as pool:
             visited = pool.submit(story)
-            with suppress(SystemExit):
+            try:
                 serve(app, settings, host=None, port=None, debug=False)
+            except SystemExit as end:  # Flask's; waitress comes back
+                assert end.code == 0
             answer = visited.result()
         with warnings.catch_warnings():  # waitress leaves its socket to the end of the process
             warnings.simplefilter("ignore", ResourceWarning)

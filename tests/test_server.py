@@ -228,6 +228,24 @@ def test_a_runner_needs_a_store_that_its_workers_share():
     assert server.runner is None
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_runner_gets_the_message_and_who_runs_its_job_the_handler(at_once, tmp_path):
+    def take(job):
+        jobs.append(job)
+        wechat.server.run_job(job)
+
+    jobs = []
+    server = bot(store=f"sqlite:{tmp_path}/bot.db", on_message=lambda req: f"你说 {req.content}")
+    server.runner = take if at_once else None
+    wechat = server.test_client(store=f"sqlite:{tmp_path}/copy.db")
+    if not at_once:
+        assert (wechat.send_text("先").content, jobs) == ("你说 先", [])
+        wechat.server.runner = take
+    assert (wechat.send_text("好").content, len(jobs)) == ("你说 好", 1)
+    wechat.server.runner = None
+    assert (wechat.send_text("完").content, len(jobs)) == ("你说 完", 1)
+
+
 def test_what_is_remembered_is_there_for_who_is_no_handler():
     server = bot()
     with server.session_of("gh_1", "o_1") as session:
