@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -116,6 +117,11 @@ def hanging(environ, start_response):
     return answering(b"success")(environ, start_response)
 
 
+def hanging_up(environ, start_response):
+    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    return answering(b"success")(environ, start_response)
+
+
 # -- send --------------------------------------------------------------------------------------------------------------
 
 SENT = [
@@ -217,6 +223,7 @@ BROKEN = {
     "JSON": (answering(b'{"a":1}'), 3, "JSON"),
     "HTML": (answering(b"<html></html>"), 3, "HTML"),
     "hanging": (hanging, 3, "5 秒内没有回答"),
+    "hanging up": (hanging_up, 3, "第 3 次推送：没有回答"),
     "wrong key": (WxMpServer(**{**SAFE, "aes_key": KEY[::-1]}, store="memory:"), 3, "HTTP 403"),
     "acknowledges": (answering(b"success"), 0, "没有回复"),
     "empty": (answering(b""), 0, "没有回复"),
@@ -244,7 +251,7 @@ def test_send_for_machines(url):
     result = run("send", "--url", url, "--json", "--expect", "没有")
     told = json.loads(result.stdout)
     assert result.stdout.isascii()
-    assert (told["type"], told["content"], told["exit_code"]) == ("text", "oFa 说：你好😁", 1)
+    assert (told["url"], told["type"], told["content"], told["exit_code"]) == (url, "text", "oFa 说：你好😁", 1)
     assert [(row["number"], row["status"], row["error"]) for row in told["tries"]] == [(1, 200, "")]
     assert {check["level"] for check in told["tries"][0]["checks"]} == {"ok"}
     leak = json.loads(run("send", "--url", url, "--json", "--text", "泄密").stdout)
@@ -262,6 +269,21 @@ def test_the_demo_account_when_there_is_none(monkeypatch):
     assert json.loads(result.stdout)["content"] == "你好"
     assert result.stderr.count("\n") == 1
     assert "演示账号" in result.stderr
+
+
+def test_what_the_user_sees_less_well_than_it_was_meant_is_said(url):
+    result = run("send", "--url", url, r"一行\n又一行")
+    assert result.exit_code == 0
+    assert re.search("^  注意：.+：.+$", result.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [("好", "好"), (os.fsencode("好").decode("ascii", "surrogateescape"), "好"), ("a\udcff", "a\ufffd")],
+)
+def test_an_argument_is_taken_as_it_was_typed(typed, text):
+    """Under the C locale Python hands over bytes in disguise; some are no text."""
+    assert cli.typed(typed) == text
 
 
 @pytest.mark.parametrize(
@@ -296,6 +318,18 @@ TALKS = {
 }
 
 
+def test_replay_says_what_each_push_is(url, tmp_path):
+    file = tmp_path / "event.xml"
+    file.write_text(
+        "<xml><ToUserName>g</ToUserName><FromUserName>o</FromUserName><CreateTime>1</CreateTime>"
+        "<MsgType>event</MsgType><Event>CLICK</Event><EventKey>V1</EventKey></xml>",
+        "utf-8",
+    )
+    said = run("replay", str(file), "--url", url).output
+    assert said.startswith("-> event CLICK\n")
+    assert "点了 V1" in said
+
+
 @pytest.mark.parametrize("talk", TALKS.values(), ids=TALKS.keys())
 def test_replay_pushes_a_talk_again(talk, url, tmp_path):
     """Twice, and it is not taken for a duplicate."""
@@ -323,6 +357,10 @@ def test_replay_compares_with_what_was_saved_and_writes_it_anew(url, tmp_path):
     assert (compared.exit_code, compared.output.count("原来是：别的")) == (1, 2)
     assert run("replay", str(file), "--check", "--update", "--url", url).exit_code == 0
     assert json.loads(file.read_text("utf-8"))["users"] == ["o1"]
+    assert file.read_text("utf-8").startswith(
+        '{\n "wx-mp-svr": "talk",\n "users": [\n  "o1"\n ],'
+    )  # to be compared by lines
+    assert '"一"' not in file.read_text("utf-8")
     again = run("replay", str(file), "--check", "--url", url)
     assert again.exit_code == 0, again.output
 
@@ -439,6 +477,7 @@ def test_check_names_cause_and_fix():
         result = run("check", "--url", f"{base}/wx_mp_cb")
     assert result.exit_code == 3
     assert re.search(r"^\[错误\] 接入验证（GET）：.+ -> .+$", result.output, re.MULTILINE)
+    assert result.output.endswith("\n有错误，见上\n")
 
 
 ENV_FILE = f"""# settings
