@@ -6,7 +6,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 from flask import Flask
 
-from wx_mp_svr import ConfigError, WxMpServer
+from wx_mp_svr import ConfigError, StoreError, WxMpServer
 from wx_mp_svr.clock import REAL, FastClock
 from wx_mp_svr.server import mounted_in
 from wx_mp_svr.store.memory import MemoryStore
@@ -78,7 +78,7 @@ def test_a_setting_that_is_none_is_said(name, words):
 
 def test_a_server_waits_for_its_app_and_is_mounted_once():
     server = bot(app=None)
-    assert repr(server) == "<WxMpServer 'not mounted yet'>"
+    assert (repr(server), server.clock) == ("<WxMpServer 'not mounted yet'>", REAL)
     for use in (
         server.stats,
         server.test_client,
@@ -261,6 +261,35 @@ def test_the_numbers_of_a_server_that_rests():
     assert {"held", "running", "queued", "hung_up", "breaker_open", "store_down"} <= stats.keys()
     assert stats.pop("store") == "MemoryStore"
     assert set(stats.values()) == {0}
+
+
+class Fragile:
+    """A store of the user's own, which fails from one moment to the next."""
+
+    def __init__(self):
+        self._kept, self.dead = MemoryStore(), False
+
+    def __getattr__(self, verb):
+        if self.dead:
+            raise StoreError("dead")
+        return getattr(self._kept, verb)
+
+
+def test_a_store_that_is_down_shows_in_the_numbers_and_keeps_no_message_waiting(caplog):
+    store = Fragile()
+    wechat = bot(on_message=lambda req: "好").test_client(store=store)
+    assert (wechat.send_text("一").content, wechat.server.stats()["store_down"]) == ("好", 0)
+    store.dead = True
+    assert (wechat.send_text("二").content, wechat.server.stats()["store_down"]) == ("好", 1)
+    assert wechat.server.stats()["store"] == "Fragile"
+    assert "dead" in caplog.text
+    store.dead = False
+
+
+def test_processes_with_one_database_meet_beside_it(tmp_path):
+    wechat = bot(on_message=lambda req: "好").test_client(store=f"sqlite:{tmp_path}/bot.db")
+    assert wechat.send_text("在").content == "好"
+    assert (tmp_path / "bot.db-alive").exists()
 
 
 def test_the_default_store_is_a_file_where_systemd_or_flask_keeps_such(tmp_path, monkeypatch):

@@ -360,7 +360,6 @@ def test_replay_compares_with_what_was_saved_and_writes_it_anew(url, tmp_path):
     assert file.read_text("utf-8").startswith(
         '{\n "wx-mp-svr": "talk",\n "users": [\n  "o1"\n ],'
     )  # to be compared by lines
-    assert '"一"' not in file.read_text("utf-8")
     again = run("replay", str(file), "--check", "--url", url)
     assert again.exit_code == 0, again.output
 
