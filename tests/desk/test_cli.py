@@ -466,6 +466,15 @@ def test_check_hides_what_a_server_echoes():
     assert not any(secret[:6] in output for secret in (KEY, TOKEN)), output
 
 
+def test_the_command_has_its_own_name_and_that_of_the_command_above(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/usr/lib/wx_mp_svr/__main__.py", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().out.startswith("Usage: wx-mp-svr [OPTIONS] COMMAND")
+    flask = click.Context(click.Group("flask"), info_name="flask")
+    assert cli.group.make_context("wx-mp", ["keygen"], parent=flask).command_path == "flask wx-mp"
+
+
 def test_the_version():
     assert re.fullmatch(r"\d+\.\d+\S*\n", run("--version").output)
 
@@ -554,6 +563,33 @@ def test_keygen_to_a_full_disk_is_one_line(tmp_path):
             timeout=60,
         )
     assert (done.returncode, done.stderr) == (1, "写不出去：磁盘满了\n")
+
+
+RED, GREEN, YELLOW = "\x1b[31m", "\x1b[32m", "\x1b[33m"
+
+
+def test_what_is_good_is_green_what_is_wrong_red_and_what_is_odd_yellow(url, tmp_path, monkeypatch):
+    def colours(*arguments):
+        lines = re.findall(
+            "(\x1b.{4})(.*?)\x1b", CliRunner().invoke(cli.group, arguments, color=True).output, re.DOTALL
+        )
+        return [(colour, words.split("：")[0].strip()) for colour, words in lines]
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    saved = {"xml": packet("一"), "reply": {"type": "text", "content": "", "parts": ["别的"], "fields": {}}}
+    talk, odd = tmp_path / "talk.json", tmp_path / "wx.env"
+    talk.write_text(json.dumps({"pushes": [saved]}), "utf-8")
+    odd.write_text("WX_MP_TOKEN = abc\nWX_MP_MODE=plain\n", "utf-8")
+    [(green, bubble)] = colours("send", "--url", url)
+    assert (green, "oFa 说" in bubble) == (GREEN, True)
+    assert colours("send", "--url", url, r"一行\n又一行")[1:] == [(YELLOW, "注意")]
+    with servers.in_thread(answering(b"x", "500 Internal Server Error")) as base:
+        assert colours("send", "--url", base) == [(RED, "该公众号提供的服务出现故障，请稍后再试"), (RED, "原因")]
+    assert colours("replay", str(talk), "--check", "--url", url)[1:] == [
+        (YELLOW, "与保存的不同，原来是"),
+        (YELLOW, "现在是"),
+    ]
+    assert colours("check", "--env-file", str(odd), "--url", dead_url())[0][0] == YELLOW
 
 
 def test_no_color(monkeypatch, url):
@@ -687,7 +723,7 @@ def test_flask_has_the_commands_too(url, tmp_path):
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: commands-under-test\nVersion: 1\n")
     (information / "entry_points.txt").write_text(f"[flask.commands]\n{section[1]} = {section[2]}\n")
-    path = os.pathsep.join([str(Path(cli.__file__).parent.parent), str(information.parent)])
+    path = os.pathsep.join([str(Path(cli.__file__).parents[2]), str(information.parent)])
     made = start("wx-mp", "keygen", "--env", directory=tmp_path, module="flask", PYTHONPATH=path)
     assert re.fullmatch(rb"WX_MP_TOKEN=\w{32}\r?\nWX_MP_AES_KEY=\w{43}\r?\n", made.stdout), made.stderr
     sent = start(
