@@ -151,7 +151,7 @@ def connected(port):
 
     def attempt():
         with suppress(ConnectionRefusedError):
-            return socket.create_connection(("127.0.0.1", port), timeout=10)
+            return socket.create_connection(("127.0.0.1", port), timeout=20)
 
     return until(attempt)
 
@@ -215,7 +215,7 @@ def test_tries_that_are_held_do_not_keep_others_from_being_answered(while_served
     together = threading.Barrier(17)  # max_held=1, and 16 more
 
     def hold(environ, start_response):
-        together.wait(10)
+        together.wait(20)
         start_response("200 OK", [])
         return [b""]
 

@@ -5,6 +5,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 from flask import Flask
+from waiting import until
 
 from wx_mp_svr import ConfigError, StoreError, WxMpServer
 from wx_mp_svr.clock import REAL, FastClock
@@ -284,6 +285,7 @@ def test_a_store_that_is_down_shows_in_the_numbers_and_keeps_no_message_waiting(
     assert wechat.server.stats()["store"] == "Fragile"
     assert "dead" in caplog.text
     store.dead = False
+    until(lambda: wechat.sleep(1) or not wechat.server.stats()["store_down"])
 
 
 def test_processes_with_one_database_meet_beside_it(tmp_path):
