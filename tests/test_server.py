@@ -77,6 +77,16 @@ def test_a_setting_that_is_none_is_said(name, words):
     assert str(error.value) == words
 
 
+def test_an_attribute_that_is_none_is_said_and_what_became_of_it():
+    for name, cure in (
+        ("nothing", ""),
+        ("filter", '; write @server.text("...") instead / 现在写作 @server.text("...")'),
+    ):
+        with pytest.raises(AttributeError) as error:
+            getattr(bot(), name)
+        assert (str(error.value), error.value.name) == (f"'WxMpServer' has no attribute '{name}'{cure}", name)
+
+
 def test_a_server_waits_for_its_app_and_is_mounted_once():
     server = bot(app=None)
     assert (repr(server), server.clock) == ("<WxMpServer 'not mounted yet'>", REAL)
