@@ -261,8 +261,9 @@ def test_what_is_remembered_is_there_for_who_is_no_handler():
     server = bot()
     with server.session_of("gh_1", "o_1") as session:
         session["n"] = 1
-    with server.session_of("gh_1", "o_2") as session:
-        assert dict(session) == {}
+    for account, openid in (("gh_1", "o_2"), ("gh_2", "o_1")):
+        with server.session_of(account, openid) as session:
+            assert dict(session) == {}
     with server.session_of("gh_1", "o_1") as session:
         assert dict(session) == {"n": 1}
 
