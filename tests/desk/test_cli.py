@@ -190,6 +190,7 @@ USAGE = [
     ["send", "--url", "example.com/wx"],
     ["send", "--xml", "/no/such/file"],
     ["send", "--unknown"],
+    ["send", "--time-scale", "0"],
     ["send", "two", "strays"],
     ["replay", "/no/such/file"],
     ["replay"],
