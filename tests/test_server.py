@@ -35,12 +35,16 @@ def asked(server, **changes):
 
 def made_in(module, monkeypatch, **settings):
     monkeypatch.setattr("os.environ", {})
-    names = {"__name__": module, "WxMpServer": WxMpServer, "settings": {"store": "memory:", **settings}}
+    names = {
+        **({"__name__": module} if module else {}),
+        "WxMpServer": WxMpServer,
+        "settings": {"store": "memory:", **settings},
+    }
     exec("server = WxMpServer(**settings)", names)
     return names["server"]
 
 
-@pytest.mark.parametrize("module", ["__main__", "__mp_main__"])
+@pytest.mark.parametrize("module", ["__main__", "__mp_main__", None])
 def test_in_a_script_nothing_set_is_the_demos_account(module, monkeypatch):
     assert made_in(module, monkeypatch).settings.demo_values
     assert made_in(module, monkeypatch, mode="plain").settings.aes_key == ""
