@@ -787,7 +787,8 @@ def test_a_bot_may_listen_elsewhere(command, monkeypatch, tmp_path):
 )
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
 def test_a_port_that_is_none_is_refused(typed, port):
-    assert run(*typed, port).exit_code == 2
+    result = run(*typed, port)
+    assert (result.exit_code, f"'{typed[-1]}'" in result.output) == (2, True)
 
 
 def test_a_bot_that_is_not_there_is_said(monkeypatch, tmp_path):
