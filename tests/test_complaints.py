@@ -93,15 +93,17 @@ def hook(monkeypatch):
 
 
 def shown(exc):
-    sys.excepthook(type(exc), exc, None)
-    return (type(exc), exc, None)
+    given = type(exc), exc, exc.__traceback__
+    sys.excepthook(*given)
+    return given
 
 
 def test_a_config_error_is_shown_plainly_and_all_else_as_ever(hook, capsys):
     shown(ConfigError("wrong / 错了"))
     assert capsys.readouterr() == ("", "wx-mp-svr：不能启动\n\n  错了\n    wrong\n")
     assert hook == []
-    other = shown(KeyError("a"))
+    other = shown(raised("{}['a']"))
+    assert other[2] is not None
     assert hook == [other]
 
 

@@ -831,6 +831,7 @@ def test_an_empty_result_list_with_or_without_white_space_is_empty(nothing):
     [
         ("", ScanCodeInfo()),
         ("<ScanCodeInfo>text</ScanCodeInfo>", ScanCodeInfo()),
+        ("<ScanCodeInfo>ScanType</ScanCodeInfo>", ScanCodeInfo()),
         ("<ScanCodeInfo><ScanResult>1</ScanResult></ScanCodeInfo>" * 2, ScanCodeInfo(scan_result="1")),
         (
             "<ScanCodeInfo><ScanResult>1</ScanResult></ScanCodeInfo><ScanCodeInfo><ScanType>b</ScanType></ScanCodeInfo>",

@@ -242,9 +242,13 @@ def test_a_program_that_is_saved_is_loaded_anew(tmp_path):
         wechat = FakeWeChat(bot.url, **DEMO)
         assert wechat.send_text("你好").content == "你好"
         program = tmp_path / "bot.py"
-        program.write_text(program.read_text("utf-8").replace("return req.content", "return 'new'"), "utf-8")
-        until(lambda: servers.answers(bot.url) and wechat.send_text("你好").content == "new", bot.log_text)
-        assert "已被占用" not in bot.log_text()
+        changed = program.read_text("utf-8").replace("return req.content", "return f'new {server.app.debug}'")
+        program.write_text(changed, "utf-8")
+        until(lambda: servers.answers(bot.url) and wechat.send_text("你好").content == "new True", bot.log_text)
+        said = bot.log_text()
+    assert "已被占用" not in said
+    assert "只有一个线程" not in said
+    assert said.count(f"listening on {bot.url} / ") == 2  # once by each version
 
 
 def test_who_opens_the_address_without_a_path_is_told_where_they_are():

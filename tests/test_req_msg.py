@@ -192,6 +192,7 @@ def test_an_unreadable_whole_number_is_none_and_stays_in_raw(unreadable):
 )
 def test_a_whole_number_is_an_int(written, value):
     assert location_msg(Scale=written).scale == value
+    assert text_msg(Idx=written).idx == value
 
 
 @pytest.mark.parametrize(

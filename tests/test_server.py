@@ -5,8 +5,9 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 from flask import Flask
+from waiting import until
 
-from wx_mp_svr import ConfigError, WxMpServer
+from wx_mp_svr import ConfigError, StoreError, WxMpServer
 from wx_mp_svr.clock import REAL, FastClock
 from wx_mp_svr.server import mounted_in
 from wx_mp_svr.store.memory import MemoryStore
@@ -34,12 +35,16 @@ def asked(server, **changes):
 
 def made_in(module, monkeypatch, **settings):
     monkeypatch.setattr("os.environ", {})
-    names = {"__name__": module, "WxMpServer": WxMpServer, "settings": {"store": "memory:", **settings}}
+    names = {
+        **({"__name__": module} if module else {}),
+        "WxMpServer": WxMpServer,
+        "settings": {"store": "memory:", **settings},
+    }
     exec("server = WxMpServer(**settings)", names)
     return names["server"]
 
 
-@pytest.mark.parametrize("module", ["__main__", "__mp_main__"])
+@pytest.mark.parametrize("module", ["__main__", "__mp_main__", None])
 def test_in_a_script_nothing_set_is_the_demos_account(module, monkeypatch):
     assert made_in(module, monkeypatch).settings.demo_values
     assert made_in(module, monkeypatch, mode="plain").settings.aes_key == ""
@@ -76,9 +81,19 @@ def test_a_setting_that_is_none_is_said(name, words):
     assert str(error.value) == words
 
 
+def test_an_attribute_that_is_none_is_said_and_what_became_of_it():
+    for name, cure in (
+        ("nothing", ""),
+        ("filter", '; write @server.text("...") instead / 现在写作 @server.text("...")'),
+    ):
+        with pytest.raises(AttributeError) as error:
+            getattr(bot(), name)
+        assert (str(error.value), error.value.name) == (f"'WxMpServer' has no attribute '{name}'{cure}", name)
+
+
 def test_a_server_waits_for_its_app_and_is_mounted_once():
     server = bot(app=None)
-    assert repr(server) == "<WxMpServer 'not mounted yet'>"
+    assert (repr(server), server.clock) == ("<WxMpServer 'not mounted yet'>", REAL)
     for use in (
         server.stats,
         server.test_client,
@@ -228,12 +243,31 @@ def test_a_runner_needs_a_store_that_its_workers_share():
     assert server.runner is None
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_runner_gets_the_message_and_who_runs_its_job_the_handler(at_once, tmp_path):
+    def take(job):
+        jobs.append(job)
+        wechat.server.run_job(job)
+
+    jobs = []
+    server = bot(store=f"sqlite:{tmp_path}/bot.db", on_message=lambda req: f"你说 {req.content}")
+    server.runner = take if at_once else None
+    wechat = server.test_client(store=f"sqlite:{tmp_path}/copy.db")
+    if not at_once:
+        assert (wechat.send_text("先").content, jobs) == ("你说 先", [])
+        wechat.server.runner = take
+    assert (wechat.send_text("好").content, len(jobs)) == ("你说 好", 1)
+    wechat.server.runner = None
+    assert (wechat.send_text("完").content, len(jobs)) == ("你说 完", 1)
+
+
 def test_what_is_remembered_is_there_for_who_is_no_handler():
     server = bot()
     with server.session_of("gh_1", "o_1") as session:
         session["n"] = 1
-    with server.session_of("gh_1", "o_2") as session:
-        assert dict(session) == {}
+    for account, openid in (("gh_1", "o_2"), ("gh_2", "o_1")):
+        with server.session_of(account, openid) as session:
+            assert dict(session) == {}
     with server.session_of("gh_1", "o_1") as session:
         assert dict(session) == {"n": 1}
 
@@ -243,6 +277,36 @@ def test_the_numbers_of_a_server_that_rests():
     assert {"held", "running", "queued", "hung_up", "breaker_open", "store_down"} <= stats.keys()
     assert stats.pop("store") == "MemoryStore"
     assert set(stats.values()) == {0}
+
+
+class Fragile:
+    """A store of the user's own, which fails from one moment to the next."""
+
+    def __init__(self):
+        self._kept, self.dead = MemoryStore(), False
+
+    def __getattr__(self, verb):
+        if self.dead:
+            raise StoreError("dead")
+        return getattr(self._kept, verb)
+
+
+def test_a_store_that_is_down_shows_in_the_numbers_and_keeps_no_message_waiting(caplog):
+    store = Fragile()
+    wechat = bot(on_message=lambda req: "好").test_client(store=store)
+    assert (wechat.send_text("一").content, wechat.server.stats()["store_down"]) == ("好", 0)
+    store.dead = True
+    assert (wechat.send_text("二").content, wechat.server.stats()["store_down"]) == ("好", 1)
+    assert wechat.server.stats()["store"] == "Fragile"
+    assert "dead" in caplog.text
+    store.dead = False
+    until(lambda: wechat.sleep(1) or not wechat.server.stats()["store_down"])
+
+
+def test_processes_with_one_database_meet_beside_it(tmp_path):
+    wechat = bot(on_message=lambda req: "好").test_client(store=f"sqlite:{tmp_path}/bot.db")
+    assert wechat.send_text("在").content == "好"
+    assert (tmp_path / "bot.db-alive").exists()
 
 
 def test_the_default_store_is_a_file_where_systemd_or_flask_keeps_such(tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ def verbatim(value: Any) -> str:
     while isinstance(value, list):
         value = value[0] if value else ""
     if isinstance(value, Mapping):
-        value = value.get("#text", "")
+        value = value.get("#text")
     return value if isinstance(value, str) else ""
 
 

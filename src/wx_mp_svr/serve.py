@@ -70,7 +70,7 @@ def serve(app: Flask, settings: Settings, *, host: str | None, port: int | None,
             threads=threads,
             connection_limit=threads + 200,
             # By itself waitress takes a gigabyte to the disk before anybody is asked, and keeps half a request for minutes.
-            max_request_body_size=settings.max_body,
+            max_request_body_size=settings.max_body + 1,  # it refuses what is as large as that
             max_request_header_size=MAX_HEADER_BYTES,
             channel_timeout=CHANNEL_SECONDS,
             cleanup_interval=5,

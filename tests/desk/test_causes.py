@@ -542,7 +542,8 @@ def test_the_last_lines_say_what_check_cannot_see():
     assert "Token 10 位，末两位 s7；EncodingAESKey 43 位，末两位 FG；" in values
     assert all(word in values for word in ("https://bot.example/wx_mp_cb", APPID, "安全模式", "数据格式 XML"))
     assert all(word in last for word in ("备案", "安全组", "WAF", "refused reason="))
-    assert "Token 3 位；" in list(diagnosis.unseen(settings_of({"WX_MP_TOKEN": "abc"}), "http://a/"))[1]
+    for token, said in (("abc", "3 位"), ("abcdefg", "7 位"), ("abcdefgh", "8 位，末两位 gh")):
+        assert f"Token {said}；" in list(diagnosis.unseen(settings_of({"WX_MP_TOKEN": token}), "http://a/"))[1]
 
 
 def test_a_secret_is_never_cut_in_two():

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -109,6 +110,11 @@ def hanging(environ, start_response):
     return always()(environ, start_response)
 
 
+def hanging_up(environ, start_response):
+    environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+    return always()(environ, start_response)
+
+
 # -- send --------------------------------------------------------------------------------------------------------------
 
 SENT = [
@@ -177,6 +183,7 @@ USAGE = [
     ["send", "--url", "example.com/wx"],
     ["send", "--xml", "/no/such/file"],
     ["send", "--unknown"],
+    ["send", "--time-scale", "0"],
     ["send", "two", "strays"],
     ["replay", "/no/such/file"],
     ["replay"],
@@ -210,6 +217,7 @@ BROKEN = {
     "JSON": (always(b'{"a":1}'), 3, "JSON"),
     "HTML": (always(b"<html></html>"), 3, "HTML"),
     "hanging": (hanging, 3, "5 秒内没有回答"),
+    "hanging up": (hanging_up, 3, "第 3 次推送：没有回答"),
     "wrong key": (WxMpServer(**{**SAFE, "aes_key": KEY[::-1]}, store="memory:"), 3, "HTTP 403"),
     "acknowledges": (always(), 0, "没有回复"),
     "empty": (always(b""), 0, "没有回复"),
@@ -237,7 +245,7 @@ def test_send_for_machines(url):
     result = run("send", "--url", url, "--json", "--expect", "没有")
     told = json.loads(result.stdout)
     assert result.stdout.isascii()
-    assert (told["type"], told["content"], told["exit_code"]) == ("text", "oFa 说：你好😁", 1)
+    assert (told["url"], told["type"], told["content"], told["exit_code"]) == (url, "text", "oFa 说：你好😁", 1)
     assert [(row["number"], row["status"], row["error"]) for row in told["tries"]] == [(1, 200, "")]
     assert {check["level"] for check in told["tries"][0]["checks"]} == {"ok"}
     leak = json.loads(run("send", "--url", url, "--json", "--text", "泄密").stdout)
@@ -255,6 +263,21 @@ def test_the_demo_account_when_there_is_none(monkeypatch):
     assert json.loads(result.stdout)["content"] == "你好"
     assert result.stderr.count("\n") == 1
     assert "演示账号" in result.stderr
+
+
+def test_what_the_user_sees_less_well_than_it_was_meant_is_said(url):
+    result = run("send", "--url", url, r"一行\n又一行")
+    assert result.exit_code == 0
+    assert re.search("^  注意：.+：.+$", result.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [("好", "好"), (os.fsencode("好").decode("ascii", "surrogateescape"), "好"), ("a\udcff", "a\ufffd")],
+)
+def test_an_argument_is_taken_as_it_was_typed(typed, text):
+    """Under the C locale Python hands over bytes in disguise; some are no text."""
+    assert cli.typed(typed) == text
 
 
 @pytest.mark.parametrize(
@@ -289,6 +312,18 @@ TALKS = {
 }
 
 
+def test_replay_says_what_each_push_is(url, tmp_path):
+    file = tmp_path / "event.xml"
+    file.write_text(
+        "<xml><ToUserName>g</ToUserName><FromUserName>o</FromUserName><CreateTime>1</CreateTime>"
+        "<MsgType>event</MsgType><Event>CLICK</Event><EventKey>V1</EventKey></xml>",
+        "utf-8",
+    )
+    said = run("replay", str(file), "--url", url).output
+    assert said.startswith("-> event CLICK\n")
+    assert "点了 V1" in said
+
+
 @pytest.mark.parametrize("talk", TALKS.values(), ids=TALKS.keys())
 def test_replay_pushes_a_talk_again(talk, url, tmp_path):
     """Twice, and it is not taken for a duplicate."""
@@ -316,6 +351,9 @@ def test_replay_compares_with_what_was_saved_and_writes_it_anew(url, tmp_path):
     assert (compared.exit_code, compared.output.count("原来是：别的")) == (1, 2)
     assert run("replay", str(file), "--check", "--update", "--url", url).exit_code == 0
     assert json.loads(file.read_text("utf-8"))["users"] == ["o1"]
+    assert file.read_text("utf-8").startswith(
+        '{\n "wx-mp-svr": "talk",\n "users": [\n  "o1"\n ],'
+    )  # to be compared by lines
     again = run("replay", str(file), "--check", "--url", url)
     assert again.exit_code == 0, again.output
 
@@ -422,6 +460,15 @@ def test_check_hides_what_a_server_echoes():
     assert not any(secret[:6] in output for secret in (KEY, TOKEN)), output
 
 
+def test_the_command_has_its_own_name_and_that_of_the_command_above(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["/usr/lib/wx_mp_svr/__main__.py", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().out.startswith("Usage: wx-mp-svr [OPTIONS] COMMAND")
+    flask = click.Context(click.Group("flask"), info_name="flask")
+    assert cli.group.make_context("wx-mp", ["keygen"], parent=flask).command_path == "flask wx-mp"
+
+
 def test_the_version():
     assert re.fullmatch(r"\d+\.\d+\S*\n", run("--version").output)
 
@@ -432,6 +479,7 @@ def test_check_names_cause_and_fix():
         result = run("check", "--url", f"{base}/wx_mp_cb")
     assert result.exit_code == 3
     assert re.search(r"^\[错误\] 接入验证（GET）：.+ -> .+$", result.output, re.MULTILINE)
+    assert result.output.endswith("\n有错误，见上\n")
 
 
 ENV_FILE = f"""# settings
@@ -509,6 +557,33 @@ def test_keygen_to_a_full_disk_is_one_line(tmp_path):
             timeout=60,
         )
     assert (done.returncode, done.stderr) == (1, "写不出去：磁盘满了\n")
+
+
+RED, GREEN, YELLOW = "\x1b[31m", "\x1b[32m", "\x1b[33m"
+
+
+def test_what_is_good_is_green_what_is_wrong_red_and_what_is_odd_yellow(url, tmp_path, monkeypatch):
+    def colours(*arguments):
+        lines = re.findall(
+            "(\x1b.{4})(.*?)\x1b", CliRunner().invoke(cli.group, arguments, color=True).output, re.DOTALL
+        )
+        return [(colour, words.split("：")[0].strip()) for colour, words in lines]
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    saved = {"xml": packet("一"), "reply": {"type": "text", "content": "", "parts": ["别的"], "fields": {}}}
+    talk, odd = tmp_path / "talk.json", tmp_path / "wx.env"
+    talk.write_text(json.dumps({"pushes": [saved]}), "utf-8")
+    odd.write_text("WX_MP_TOKEN = abc\nWX_MP_MODE=plain\n", "utf-8")
+    [(green, bubble)] = colours("send", "--url", url)
+    assert (green, "oFa 说" in bubble) == (GREEN, True)
+    assert colours("send", "--url", url, r"一行\n又一行")[1:] == [(YELLOW, "注意")]
+    with servers.in_thread(always(b"x", "500 Internal Server Error")) as base:
+        assert colours("send", "--url", base) == [(RED, "该公众号提供的服务出现故障，请稍后再试"), (RED, "原因")]
+    assert colours("replay", str(talk), "--check", "--url", url)[1:] == [
+        (YELLOW, "与保存的不同，原来是"),
+        (YELLOW, "现在是"),
+    ]
+    assert colours("check", "--env-file", str(odd), "--url", dead_url())[0][0] == YELLOW
 
 
 def test_no_color(monkeypatch, url):
@@ -642,7 +717,7 @@ def test_flask_has_the_commands_too(url, tmp_path):
     information.mkdir(parents=True)
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: commands-under-test\nVersion: 1\n")
     (information / "entry_points.txt").write_text(f"[flask.commands]\n{section[1]} = {section[2]}\n")
-    path = os.pathsep.join([str(Path(cli.__file__).parent.parent), str(information.parent)])
+    path = os.pathsep.join([str(Path(cli.__file__).parents[2]), str(information.parent)])
     made = start("wx-mp", "keygen", "--env", directory=tmp_path, module="flask", PYTHONPATH=path)
     assert re.fullmatch(rb"WX_MP_TOKEN=\w{32}\r?\nWX_MP_AES_KEY=\w{43}\r?\n", made.stdout), made.stderr
     sent = start(
@@ -705,7 +780,8 @@ def test_a_bot_may_listen_elsewhere(command, monkeypatch, tmp_path):
 )
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
 def test_a_port_that_is_none_is_refused(typed, port):
-    assert run(*typed, port).exit_code == 2
+    result = run(*typed, port)
+    assert (result.exit_code, f"'{typed[-1]}'" in result.output) == (2, True)
 
 
 def test_a_bot_that_is_not_there_is_said(monkeypatch, tmp_path):

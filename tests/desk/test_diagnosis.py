@@ -2,6 +2,7 @@
 
 import email.utils
 import gzip
+import io
 import json
 import logging
 import re
@@ -118,6 +119,11 @@ def text_reply(environ):
     )
 
 
+def newer_http_only(environ, start_response):
+    app = always(b"", "400 Bad Request") if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else bot()
+    return app(environ, start_response)
+
+
 GET, POST, STRANGERS, CLOCK = "接入验证（GET）", "加密消息（POST）", "拒绝错误的签名", "服务器时钟"
 PLAIN_POST = "明文消息（POST）"
 BROKEN = {
@@ -137,6 +143,7 @@ BROKEN = {
     "502": (get(b"", "502 Bad Gateway"), GET, "代理连不上程序"),
     "404": (get(b"", "404 Not Found"), GET, "路径不存在"),
     "405": (get(b"", "405 Method Not Allowed"), GET, "HTTP 405"),
+    "400 to HTTP/1.0": (newer_http_only, GET, "拒绝 HTTP/1.0 的请求，HTTP/1.1 的可以"),
     "201": (get(echostr, "201 Created"), GET, "HTTP 状态是 201"),
     "hanging": (hanging, GET, "5 秒内没有回答"),
     "to https": (redirecting("https://127.0.0.1/wx_mp_cb?x=1"), GET, "http 被重定向到 https"),
@@ -247,6 +254,23 @@ def test_what_a_bot_is_asked():
     asked = []
     findings_of(bot(on_message=lambda req: asked.append(req.content)))
     assert asked == ["wx-mp-svr check"]
+
+
+def test_a_message_comes_again_as_the_very_same_request():
+    """As a retry of WeChat's does."""
+    pushed = []
+
+    def app(environ, start_response):
+        if environ["REQUEST_METHOD"] == "POST":
+            body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            pushed.append((environ["QUERY_STRING"], body))
+            environ["wsgi.input"] = io.BytesIO(body)
+        return good(environ, start_response)
+
+    good = bot()
+    assert errors_in(findings_of(app)) == []
+    *_, first, second = pushed
+    assert first == second
 
 
 def test_a_server_that_hangs_is_asked_twice():
@@ -463,7 +487,9 @@ def test_several_mistakes_are_several_lines():
 
 def test_what_works_but_should_not_stay():
     """Demo values, plain mode: warnings."""
-    said = [finding.cause for finding in diagnosis.read_settings({"WX_MP_TOKEN": "xxx"})[1]]
+    findings = diagnosis.read_settings({"WX_MP_TOKEN": "xxx"})[1]
+    assert [finding.level for finding in findings] == ["ok", "warning", "warning"]
+    said = [finding.cause for finding in findings]
     assert said[0] == "plain 模式，Token 3 位"
     assert "演示账号" in said[1]
     assert "明文模式" in said[2]

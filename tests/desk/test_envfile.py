@@ -61,8 +61,9 @@ def test_what_a_shell_would_read_differently_is_named(text, words):
 
 
 @pytest.mark.parametrize("value", ["abc+/==", "'a b'", '"a b"', "中文，好", "'$x'", "'a;b'", ""])
-def test_what_both_read_alike_is_not(value):
-    assert list(oddities(f"# c\nA={value}\n")) == []
+@pytest.mark.parametrize("name", ["A", "a", "_a1", "zA_9"])
+def test_what_both_read_alike_is_not(name, value):
+    assert list(oddities(f"# c\n{name}={value}\n")) == []
 
 
 @given(st.text(st.sampled_from("ab '\"\\#;=$"), max_size=8))

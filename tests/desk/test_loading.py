@@ -108,7 +108,7 @@ WRONG = [
         "an app without a server",
         "from flask import Flask\napp = Flask('host')\napp.run()\n",
         "bot.py",
-        "里没有 WxMpServer",
+        "bot.py 里没有 WxMpServer",
     ),
     (
         "an app with two",
@@ -184,7 +184,15 @@ def test_what_a_program_raises_after_it_was_served_is_its_own():
 
 @pytest.mark.parametrize(
     ("target", "module"),
-    [("bot.py", "bot"), ("a/bot.py:b", "bot"), ("我的 bot.py", ""), ("pkg.bot:b", "pkg.bot"), ("my-bot.py", "")],
+    [
+        ("bot.py", "bot"),
+        ("C:/bots/bot.py", "bot"),
+        ("C:/bots/bot.py:server", "bot"),
+        ("a/bot.py:b", "bot"),
+        ("我的 bot.py", ""),
+        ("pkg.bot:b", "pkg.bot"),
+        ("my-bot.py", ""),
+    ],
 )
 def test_the_module_that_a_test_imports(target, module):
     assert module_of(target) == module

@@ -1,6 +1,7 @@
 """The simulator: its API as a stranger and as the page sees it, and the page itself in a real Chromium."""
 
 import json
+import logging
 import re
 import shlex
 import signal
@@ -12,6 +13,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from types import ModuleType, SimpleNamespace
 
@@ -37,6 +39,7 @@ BASE = "http://127.0.0.1:5002"
 KEY = "the-key-of-the-tests"
 SCALE = 0.05
 MODES = ("plain", "compatible", "safe")
+HEAD = {"Content-Type": "application/json"}
 
 
 def bot(on_message=echo, time_scale=SCALE, **settings):
@@ -99,6 +102,7 @@ class Page:
 
     def snapshot(self):
         response = self.get("events", buffered=False)
+        assert response.mimetype == "text/event-stream"
         first = next(iter(response.response))
         response.close()
         return json.loads(first.decode().splitlines()[0].removeprefix("data: "))
@@ -136,6 +140,36 @@ def test_a_form_of_another_site_cannot_post():
     page = Page(bot())
     answer = page.client.post(f"/{KEY}/push", base_url=BASE, data='{"xml": "<xml/>"}', content_type="text/plain")
     assert answer.status_code == 415
+
+
+def test_a_browsers_ticket_is_good_once():
+    """Who comes second may be the user: then both stay outside."""
+    page = Page(bot())
+    ticket = page.app.config["TICKET"]
+
+    def enter(code):
+        return page.client.get(f"/open/{code}", base_url=BASE)
+
+    assert (enter("guessed").status_code, ticket.key) == (403, "")
+    first = enter(ticket.code)
+    assert (first.status_code, first.location) == (302, f"/{ticket.key}/")
+    assert len({KEY, ticket.key, ticket.code, Page(bot()).app.config["TICKET"].code}) == 4
+    assert page.client.get(first.location, base_url=BASE, buffered=True).status_code == 200
+    second = enter(ticket.code)
+    assert (second.status_code, second.content_type) == (403, "text/plain; charset=utf-8")
+    assert "只能用一次" in second.text
+    assert page.client.get(first.location, base_url=BASE).status_code == 403
+    assert page.get("").status_code == 200
+
+
+def test_a_talk_that_is_opened_has_32_megabytes_at_most():
+    def status(size):
+        told = {"CONTENT_LENGTH": str(size)}  # the body itself need not be there
+        path = f"/{KEY}/talk.json"
+        return page.client.post(path, base_url=BASE, data=b"{}", headers=HEAD, environ_overrides=told).status_code
+
+    page, most = Page(bot()), 32 * 1024 * 1024
+    assert (status(most), status(most + 1)) == (400, 413)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +239,61 @@ def test_serve_tells_its_url_and_ends_on_ctrl_c(tmp_path):
             socket.create_connection(("127.0.0.2", urllib.parse.urlsplit(url).port), timeout=5)
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
+
+
+def served_until_ctrl_c(visit, target, **given):
+    """Serve in this thread, let another one visit, and press Ctrl-C; return what was found."""
+
+    def story(url):
+        try:
+            return visit(url)
+        finally:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    visits = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            serve(
+                bot(), **{**ACCOUNT, "port": 0, "on_ready": lambda url: visits.append(pool.submit(story, url)), **given}
+            )
+            return visits[0].result()
+    except KeyboardInterrupt:
+        pytest.fail("serve() does not end on Ctrl-C")
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_serve_opens_a_browser_with_a_ticket_and_keeps_the_talk(monkeypatch, tmp_path, caplog):
+    """For that of this folder. The key does not stand in the browser's command line, and no address is logged."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+
+    def visit(url):
+        ticket = until(lambda: opened)[0]
+        with urllib.request.urlopen(ticket) as answer:
+            page = answer.url
+        body = json.dumps({"msg_type": "text", "elements": {"Content": "还在吗"}}).encode()
+        urllib.request.urlopen(urllib.request.Request(f"{page}push", body, HEAD)).close()
+        until(lambda: kept(page))
+        return url, ticket, page
+
+    def kept(url):
+        with urllib.request.urlopen(f"{url}talk.json") as answer:
+            return [push["fields"]["Content"] for push in json.loads(answer.read())["pushes"]]
+
+    url, ticket, page = served_until_ctrl_c(visit, bot())
+    base, key = url[:-33], url[-33:-1]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", base)
+    assert re.fullmatch(rf"{base}open/[\w-]{{32}}", ticket)
+    assert re.fullmatch(rf"{base}[\w-]{{32}}/", page)
+    assert key not in ticket + page
+    assert "GET" not in caplog.text
+
+    assert served_until_ctrl_c(kept, bot(max_held=9), open_browser=False) == ["还在吗"]
+    assert len(opened) == 1
 
 
 def test_a_taken_port_is_said(capsys):

@@ -3,6 +3,8 @@
 import copy
 import json
 import socket
+import threading
+from contextlib import contextmanager
 
 import pytest
 import servers
@@ -10,12 +12,29 @@ from servers import always
 from waiting import until
 
 from wx_mp_svr import WxMpServer
-from wx_mp_svr.clock import REAL
+from wx_mp_svr.clock import REAL, FastClock
+from wx_mp_svr.desk.simulator import talk as talks
 from wx_mp_svr.desk.simulator.talk import KINDS, MAX_LINE, MAX_LINES, MENU, Talk, new_openid
 from wx_mp_svr.testing import FakeWeChat
 
 TOKEN, APPID, KEY = "TalksToken", "wx0a1b2c3d4e5f6a7b", "t" * 43
 SAFE = {"appid": APPID, "aes_key": KEY}
+
+
+@contextmanager
+def hanging():
+    """A bot that answers when this ends, and how often it was asked."""
+    go, asked = threading.Event(), []
+
+    def app(environ, start_response):
+        asked.append(environ)
+        go.wait(20)
+        return always()(environ, start_response)
+
+    try:
+        yield app, asked
+    finally:
+        go.set()
 
 
 def talk_of(target=None, *, name="名字", account=SAFE, **more):
@@ -184,6 +203,38 @@ def test_settings_that_are_none_change_nothing(wanted, words):
     assert state_of(talk) == before
 
 
+def test_a_bot_in_this_process_gets_the_clock_of_each_scale():
+    """A copy of it each time; and none where the scale stays as it is."""
+
+    def rescale(scale):
+        asked.append(scale)
+        copies.append(WxMpServer(token=TOKEN, store="memory:", on_message=lambda req: f"{scale:g}"))
+        return copies[-1], clocks[scale]
+
+    asked, copies, clocks = [], [], {0.5: FastClock(2), 0.25: FastClock(4)}
+    talk = talk_of(account={}, rescale=rescale)
+    assert state_of(talk)["bot_scales"] is True
+    for scale in (1, 0.5, 0.5, 0.25):
+        talk.configure({"scale": scale})
+    talk.configure({"mode": "plain"})
+    assert asked == [0.5, 0.25]
+    [push] = over(talk, say(talk))
+    assert (push["scale"], push["reply"]["content"]) == (0.25, "0.25")
+
+
+def test_a_push_keeps_the_settings_that_it_began_with():
+    with hanging() as (app, asked):
+        talk = talk_of(app)
+        talk.configure({"mode": "plain", "scale": 0.5})
+        first = say(talk)
+        until(lambda: asked)
+        talk.configure({"mode": "compatible", "scale": 1})
+        second = say(talk)
+    pushes = over(talk, first, second)
+    assert [(push["mode"], push["scale"]) for push in pushes] == [("plain", 0.5), ("compatible", 1)]
+    assert ["encrypt_type=aes" in push["request"]["query"] for push in pushes] == [False, True]
+
+
 def test_faults_are_told_as_far_as_a_push_met_them():
     """It was answered on its first try, which came late."""
     talk = talk_of()
@@ -207,6 +258,35 @@ ELEMENTS = [
 @pytest.mark.parametrize(("elements", "written"), ELEMENTS, ids=str)
 def test_elements_become_a_packet(elements, written):
     assert talk_of().build({"elements": elements}).replace("\n", "") == f"<xml>{written}</xml>"
+
+
+def test_a_message_has_an_id_and_an_event_a_name_and_both_a_user():
+    talk = talk_of()
+    talk.configure({"users": ["o_1", "o_2"]})
+    numbers = [
+        talk.push(talk.build({"msg_type": "text", "elements": {"Content": "x"}, "openid": "o_2"})),
+        talk.push(talk.build({"msg_type": "text", "event": "CLICK"})),
+        talk.push(talk.build({"msg_type": "event", "event": "CLICK", "elements": {"EventKey": "k"}})),
+    ]
+    text, other, event = (push["fields"] for push in over(talk, *numbers))
+    assert [fields["FromUserName"] for fields in (text, other, event)] == ["o_2", "o_1", "o_1"]
+    assert text["MsgId"] != other["MsgId"]
+    assert int(text["MsgId"]) > 10**15
+    assert (event["Event"], event["EventKey"]) == ("CLICK", "k")
+    assert "MsgId" not in event
+    assert "Event" not in other
+
+
+def test_a_packet_is_pushed_as_it_was_written():
+    written = "<xml> <a/>"
+    assert talk_of().build({"xml": written, "msg_type": "text"}) == written
+    talk_of().build({"xml": "x" * 65_536})
+    with pytest.raises(ValueError, match="须为不超过 65536 字符的文本"):
+        talk_of().build({"xml": "x" * 65_537})
+    for name in ("msg_type", "event", "openid"):
+        with pytest.raises(ValueError, match="须为不超过 200 字符的文本"):
+            talk_of().build({"msg_type": "text", name: "x" * 201})
+        talk_of().build({"msg_type": "text", name: "x" * 200})
 
 
 def nested(depth):
@@ -293,12 +373,59 @@ def test_to_some_pushes_nobody_sees_an_answer(xml, silent):
     assert any(row["event"] == "unsubscribe" and row["answerable"] == "no" for row in KINDS)
 
 
+def test_what_came_and_went_is_shown_with_the_signatures_of_both_sides():
+    bot = WxMpServer(token=TOKEN, store="memory:", on_message=lambda req: "好", **SAFE)
+    talk = talk_of(bot)
+    [push] = over(talk, say(talk))
+    [attempt] = push["tries"]
+    assert push["reply"]["content"] == "好"
+    for shown in (push["request"]["signatures"], attempt["signatures"]):
+        assert shown
+        assert TOKEN not in str(shown)
+    assert push["finding"]["level"] == "ok"
+
+
+def test_a_hundred_pushes_may_be_under_way_and_no_more():
+    with hanging() as (app, _):
+        talk = talk_of(app, account={})
+        numbers = [say(talk) for _ in range(100)]
+        with pytest.raises(ValueError, match="已有 100 个推送在途"):
+            say(talk)
+    over(talk, *numbers)
+    say(talk)
+
+
+def test_the_oldest_push_is_forgotten_for_a_new_one_and_watchers_are_told(monkeypatch):
+    monkeypatch.setattr(talks, "MAX_PUSHES", 2)
+    talk = talk_of()
+    over(talk, say(talk), say(talk))
+    watching = talk.watch()
+    next(watching)
+    over(talk, say(talk))
+    assert json.loads(next(watching)) == {"forgotten": [1]}
+    watching.close()
+    assert [push["id"] for push in talk.until(99)] == [2, 3]
+
+
+def test_a_push_that_comes_twice_at_once_is_shown_twice():
+    talk = talk_of()
+    talk.configure({"faults": {"duplicate": True}})
+    assert say(talk) == 1
+    first, second = over(talk, 1, 2)
+    assert (first["copy_of"], second["copy_of"], second["repeat_of"]) == (None, 1, None)
+    assert (first["xml"], first["request"]) == (second["xml"], second["request"])
+    assert first["notes"] == []
+    until(lambda: second["notes"] == ["与 #1 是同一次推送，同时送达了两份", "回复相同"])
+
+
 def test_which_pushes_are_the_same():
     talk = talk_of()
     number = say(talk)
     again, renewed = talk.again(number, new=False), talk.again(number, new=True)
     first, second, third = over(talk, number, again, renewed)
     assert [push["repeat_of"] for push in (first, second, third)] == [None, 1, None]
+    assert (first["notes"], third["notes"]) == ([], [])
+    until(lambda: second["notes"] == ["与 #1 是同一条消息，又推送了一次", "回复相同"])
     broken = [talk.push("<xml><broken") for _ in range(2)]
     assert [push["repeat_of"] for push in over(talk, *broken)] == [None, None]
     head = "<FromUserName>o_1</FromUserName><CreateTime>1</CreateTime>"
@@ -467,6 +594,29 @@ def test_what_a_bot_remembers_is_saved_and_opened_for_its_users():
     assert state_of(other)["users"] == ["o_1", "o_2", "o_3"]
     [push] = over(other, say(other, openid="o_2"))
     assert push["reply"]["content"] == "2"
+
+
+def test_a_user_whom_the_bot_is_busy_with_is_not_waited_for():
+    go, busy = threading.Event(), threading.Event()
+
+    def slow(req):
+        req.session["n"] = 1
+        if req.content == "慢":
+            busy.set()
+            go.wait(20)
+        return "好"
+
+    talk = talk_of(WxMpServer(token=TOKEN, store="memory:", on_message=slow), account={})
+    talk.configure({"users": ["o_1", "o_2", "o_3"]})
+    over(talk, say(talk, openid="o_1"), say(talk, openid="o_2"))
+    number = say(talk, "慢", openid="o_1")
+    busy.wait(20)
+    during = json.loads(talk.save())
+    go.set()
+    over(talk, number)
+    after = json.loads(talk.save())
+    assert (during["sessions"], [push["id"] for push in during["pushes"]]) == ({"o_2": {"n": 1}}, [1, 2])
+    assert (after["sessions"].keys(), [push["id"] for push in after["pushes"]]) == ({"o_1", "o_2"}, [1, 2, 3])
 
 
 # -- a pause -----------------------------------------------------------------------------------------------------------

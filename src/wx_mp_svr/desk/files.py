@@ -37,7 +37,7 @@ def read(path: str, encoding: str = "utf-8-sig") -> str:
     try:
         return Path(path).read_text(encoding)
     except UnicodeDecodeError as exc:
-        line = exc.object.count(b"\n", 0, exc.start) + 1
+        line = exc.object[: exc.start].count(b"\n") + 1
         raise FileError(f"{path} 不是 UTF-8 文件（第 {line} 行）：另存为 UTF-8") from exc
     except OSError as exc:
         raise FileError(f"读不了 {path}（{exc.strerror or type(exc).__name__}）") from exc
