@@ -176,7 +176,7 @@ def test_while_tries_arrive_late_what_takes_a_blink_is_answered_all_the_same(sec
 @pytest.mark.parametrize(("age", "how"), [(2.5, "slow"), (0.0, "hang up")])
 def test_a_try_that_has_waited_for_its_thread_makes_none_wait_behind_it(age, how):
     """As it is more than two seconds old, and no later try, it stood in a backlog."""
-    process = Process(lambda req, process: process.clock.sleep(20), clock=FastClock(0.1, jumps=True))
+    process = Process(lambda req, process: process.clock.sleep(20))
     outcome = process.push(age=age)
     assert (outcome.how, outcome.number) == (how, 1)
 
@@ -401,7 +401,7 @@ def test_while_the_store_is_down_a_tap_is_held_unless_the_house_is_full(full):
 
 
 def test_while_the_store_is_down_a_tap_brings_at_once_what_is_found_all_the_same():
-    process = Process(clock=FastClock(0.1, jumps=True))
+    process = Process()
     number = process.elsewhere.promise(PUSH, USER, TEXT_FIELDS)
     process.elsewhere.write_page(PUSH, 1, Page("<xml/>"), behind_link=True)
     process.store.down = True
