@@ -1,6 +1,8 @@
 """The server as its author holds it: when it can be mounted, whose account it is, what its copies share, what it tells."""
 
 import logging
+import socket
+from functools import partial
 from wsgiref.util import setup_testing_defaults
 
 import pytest
@@ -188,6 +190,20 @@ def test_a_path_is_never_redirected(path, statuses):
     assert {asked(server, PATH_INFO=path, QUERY_STRING="a=1")[0] for server in (bot(), bot(app=view))} == statuses
 
 
+def test_the_address_without_a_path_says_where_the_bot_is():
+    status, body = asked(bot(path="/wx"), PATH_INFO="/")
+    assert (status, "回调地址是 /wx（" in body) == ("404 NOT FOUND", True)
+    assert "回调地址" not in asked(bot(), PATH_INFO="/other")[1]
+
+
+def test_it_listens_where_its_settings_say_or_who_runs_it():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for run in (bot(port=port).run, partial(bot().run, port=port), partial(bot().run, "127.0.0.1", port)):
+            with pytest.raises(ConfigError, match=f"127.0.0.1:{port} is in use"):
+                run()
+
+
 def test_a_push_of_wechats_cloud_is_recognized(caplog):
     asked(bot(), REQUEST_METHOD="POST", HTTP_X_WX_SOURCE="weixin")
     assert "微信云托管" in caplog.text
@@ -230,6 +246,11 @@ def test_a_client_for_tests_jumps_unless_it_is_given_a_speed():
     with pytest.raises(Exception, match="returned int"):
         jumping.send_text("x")
     assert server.test_client(raise_errors=False).send_text("x").content == "抱歉，出错了，请稍后再试。"
+
+
+def test_a_slow_answer_waits_behind_the_servers_own_words():
+    wechat = bot(on_message=lambda req: wechat.sleep(30) or "好", slow_text="慢慢来").test_client()
+    assert wechat.send_text("x").content.startswith("慢慢来")
 
 
 def test_a_runner_needs_a_store_that_its_workers_share():
