@@ -6,7 +6,7 @@ import traceback
 import pytest
 
 from wx_mp_svr.errors import ConfigError
-from wx_mp_svr.store import open_default_store, open_store
+from wx_mp_svr.store import digest, open_default_store, open_store
 from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.store.redis import RedisStore
 from wx_mp_svr.store.sqlite import SQLiteStore
@@ -158,3 +158,11 @@ def test_where_no_folder_can_be_it_is_memory_with_a_warning(tmp_path, caplog, fo
     assert record.levelno == logging.WARNING
     assert "memory only" in record.getMessage() and "WX_MP_STORE" in record.getMessage()
     assert "请设置" in record.getMessage()
+
+
+def test_what_stands_for_strangers_text_in_a_key_is_short_and_the_same_for_every_version():
+    """Another one would not find again what users have been promised."""
+    assert digest("a", "b") == "5c70016581c7619000ffd9877390a449"
+    others = [("ab",), ("a", "b", ""), ("a'", "'b"), ("a', 'b",), ("b", "a"), ("a\n", "b"), ("\ud800", "b"), ()]
+    assert len({digest(*parts) for parts in [("a", "b"), *others]}) == 1 + len(others)
+    assert {len(digest("字" * chars)) for chars in (0, 1, 100_000)} == {32}
