@@ -6,7 +6,7 @@ import traceback
 import pytest
 
 from wx_mp_svr.errors import ConfigError
-from wx_mp_svr.store import open_default_store, open_store
+from wx_mp_svr.store import digest, open_default_store, open_store
 from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.store.redis import RedisStore
 from wx_mp_svr.store.sqlite import SQLiteStore
@@ -158,3 +158,9 @@ def test_where_no_folder_can_be_it_is_memory_with_a_warning(tmp_path, caplog, fo
     assert record.levelno == logging.WARNING
     assert "memory only" in record.getMessage() and "WX_MP_STORE" in record.getMessage()
     assert "请设置" in record.getMessage()
+
+
+def test_what_stands_for_parts_in_a_key_depends_on_each_of_them_and_on_where_one_ends():
+    """And is the same in every process and version: a new one finds what the last has kept."""
+    assert digest("gh_1", "oUser") == "3420b6a57492eb54305037784c1b60c5"
+    assert len({digest("a", "bc"), digest("ab", "c"), digest("abc"), digest("a", "bc", ""), digest()}) == 5
