@@ -14,7 +14,7 @@ from waiting import until
 
 from wx_mp_svr import WxMpServer
 from wx_mp_svr.clock import REAL, FastClock
-from wx_mp_svr.handling.workers import Loop, Pool, in_thread
+from wx_mp_svr.handling.workers import Loop, Pool, frame_of, in_thread
 from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.store.sqlite import SQLiteStore
 from wx_mp_svr.testing import FakeWeChat
@@ -190,6 +190,28 @@ def test_an_async_handler_may_end_while_its_process_does(hook, tmp_path):
     done = subprocess.run(command, env=servers.environment(tmp_path, {}), cwd=tmp_path, capture_output=True, timeout=30)
     assert done.returncode == 0, done.stderr.decode()
     assert elsewhere.send_xml(xml).content == "到底"  # a retry gets it from the store
+
+
+# -- where a thread is --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_no_garbage_is_collected_while_it_is_looked_where_a_thread_is(collects, monkeypatch):
+    """That could stop the process for ever; and whoever has turned it off does not get it back by this."""
+    frames, told = sys._current_frames, []
+    monkeypatch.setattr(sys, "_current_frames", lambda: told.append(gc.isenabled()) or frames())
+    if not collects:
+        gc.disable()
+    try:
+        frame = frame_of(threading.get_ident())
+        assert (told, gc.isenabled()) == ([False], collects)
+        monkeypatch.setattr(sys, "_current_frames", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            frame_of(0)
+        assert gc.isenabled() == collects
+    finally:
+        gc.enable()
+    assert frame.f_code.co_filename == __file__
 
 
 # -- one who blocks the loop -------------------------------------------------------------------------------------------

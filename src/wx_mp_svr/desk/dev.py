@@ -21,6 +21,7 @@ from werkzeug.serving import is_running_from_reloader, make_server, run_simple
 
 from .. import config
 from ..config import Settings
+from ..handling.workers import frame_of
 from ..serve import Quiet
 from ..server import WxMpServer
 from ..store.sqlite import SQLiteStore
@@ -105,7 +106,7 @@ class _Desk:
             if self._when_saved() != self._saved:
                 os._exit(RELOAD)
             if second == PATIENCE_SECONDS and not self._loaded.is_set():
-                frames = traceback.extract_stack(sys._current_frames().get(main))
+                frames = traceback.extract_stack(frame_of(main))
                 own = [f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename == str(self._file)]
                 words = f"{self._target} 加载了 {second} 秒还没有结束，停在 {(own or ['别处'])[-1]}"
                 say(f"{words}：在这里启动服务要用 run()，不要用 waitress.serve() 等", err=True, fg="yellow")

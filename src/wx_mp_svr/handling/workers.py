@@ -4,6 +4,7 @@ Not concurrent.futures: its threads are joined at exit, and a process that was t
 is left. Both start with their first task, in whichever process that is. Knows nothing of messages, replies or stores.
 """
 
+import gc
 import logging
 import sys
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextvars import Context
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..clock import Clock, Signal
@@ -221,7 +223,7 @@ class Loop(ForkAware):
 
     def _where(self) -> str:
         """Say in which function of the user's the loop is: name (file:line)."""
-        frame = sys._current_frames().get(self._thread.ident or 0) if self._thread is not None else None
+        frame = frame_of(self._thread.ident or 0) if self._thread is not None else None
         found = ""
         while frame is not None:
             name = frame.f_code.co_filename
@@ -287,3 +289,18 @@ def in_thread(call: Callable[[], Any], name: str) -> "Future[Any]":
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return future
+
+
+def frame_of(thread: int) -> FrameType | None:
+    """Return where a thread is, by its identifier.
+
+    In Python 3.10, and before 3.11.9, garbage must not be collected meanwhile, or the process may stop for ever: the list of
+    threads is locked, and a thread that begins or ends waits for it without letting go of the GIL (CPython issue 106883).
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(thread)
+    finally:
+        if collects:
+            gc.enable()
