@@ -319,7 +319,7 @@ def test_every_kind_is_sent_and_understood(mode):
         with lock:
             seen.append(req)
 
-    server = bot(note, mode=mode, time_scale=0.5, **({"aes_key": None} if mode == "plain" else {}))
+    server = bot(note, mode=mode, time_scale=1.0, **({"aes_key": None} if mode == "plain" else {}))
     server.on_event(note)
     page = Page(server, mode=mode)
     numbers = []
