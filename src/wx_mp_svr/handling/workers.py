@@ -294,7 +294,7 @@ def in_thread(call: Callable[[], Any], name: str) -> "Future[Any]":
 def frame_of(thread: int) -> FrameType | None:
     """Return where a thread is, by its identifier.
 
-    In Python 3.10, and before 3.11.9, garbage must not be collected meanwhile, or the process may stop for ever: the list of
+    In Python 3.10, and before 3.11.9, no garbage may be collected meanwhile, or the process can stop for ever: the list of
     threads is locked, and a thread that begins or ends waits for it without letting go of the GIL (CPython issue 106883).
     """
     collects = gc.isenabled()
