@@ -190,7 +190,9 @@ def test_the_port_is_told_once_somebody_listens_there_and_no_address_is_logged(w
 
 @SERVERS
 def test_what_is_said_is_shown_where_nobody_has_set_up_logging(while_served, monkeypatch, capsys):
-    monkeypatch.setattr(logging.getLogger("wx_mp_svr"), "propagate", False)
+    log = logging.getLogger("wx_mp_svr")
+    monkeypatch.setattr(log, "propagate", False)
+    monkeypatch.setattr(log, "handlers", [])  # another test may have set it up
     port = free_port()
     while_served(asked, port=port)
     assert f"INFO in serve: listening on http://127.0.0.1:{port}/wx_mp_cb" in capsys.readouterr().err
