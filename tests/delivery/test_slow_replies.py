@@ -82,13 +82,13 @@ def statuses(result):
 DURATIONS = [
     ("0.1", [200], 0),
     ("2", [200], 0),
-    ("4.2", [200], 0),
+    ("3.9", [200], 0),
     ("4.6", [None, 200], 0),  # the grey zone: ready, but too late to be sure that WeChat still listens
     ("6", [None, 200], 0),
     ("8", [None, 200], 0),
     ("9.7", [None, None, 200], 0),
     ("11", [None, None, 200], 0),
-    ("14.2", [None, None, 200], 0),
+    ("13.8", [None, None, 200], 0),
     ("20", [None, None, 200], 1),
     ("40", [None, None, 200], 2),
 ]
