@@ -186,7 +186,7 @@ def test_the_port_is_told_once_somebody_listens_there_and_no_address_is_logged(w
     assert status_of(answer) == 200
     assert "'QUERY_STRING': 'signature=0123'" in answer
     assert [record.name for record in caplog.records].count("wx_mp_svr") == 1
-    assert "0123" not in caplog.text  # waitress may say that it has much to do
+    assert "signature" not in caplog.text  # waitress may say that it has much to do
 
 
 @SERVERS
