@@ -162,7 +162,7 @@ class Routes:
         from ..events import EVENTS  # not at the top, see `read_msg`
 
         if event not in EVENTS:
-            near = difflib.get_close_matches(event, EVENTS)  # the closest first
+            near = difflib.get_close_matches(event, EVENTS, 1)
             meant, chinese = (f"; did you mean {near[0]!r}?", f"，是不是 {near[0]!r}？") if near else ("", "")
             log.warning(
                 "%s: WeChat has no event %r that we know%s / 没听说过这个事件%s",
