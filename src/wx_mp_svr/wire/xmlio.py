@@ -83,6 +83,7 @@ def _read_plainly(xml: str) -> dict[str, Any] | None:
         What a parser would, or None for everything that is not quite as plain: that is the parser's.
     """
     begin = _PLAIN_BEGIN.match(xml)
+    # Nobody has checked the limits yet, so the lower one holds for all; and only where a tag ends is there a last match.
     if begin is None or not 0 < xml.count("</") <= MAX_UNSIGNED:
         return None
     *elements, (_, _, _, end) = _PLAIN_ELEMENT.findall(xml, begin.end())
