@@ -296,6 +296,23 @@ def test_serve_opens_a_browser_with_a_ticket_and_keeps_the_talk(monkeypatch, tmp
     assert len(opened) == 1
 
 
+def test_who_leaves_before_the_page_is_there_leaves_no_file_open():
+    """Python would say so (ResourceWarning), and pytest fail."""
+
+    def visit(url):
+        where = urllib.parse.urlsplit(url)
+        for _ in range(3):
+            with socket.create_connection((where.hostname, where.port), timeout=5) as browser:
+                browser.sendall(f"GET {where.path} HTTP/1.0\r\nHost: {where.netloc}\r\n\r\n".encode())
+                assert browser.recv(1) == b"H"  # the rest is thrown away: the connection is reset
+        with urllib.request.urlopen(url) as answer:
+            return answer.headers["Content-Type"], answer.read()
+
+    kind, page = served_until_ctrl_c(visit, bot(), open_browser=False)
+    assert kind == "text/html; charset=utf-8"
+    assert page.startswith(b"<!doctype html>") and page.rstrip().endswith(b"</html>")
+
+
 def test_a_taken_port_is_said(capsys):
     with servers.in_thread(wsgi()) as url, pytest.raises(OSError, match="taken"):
         serve(bot(), **ACCOUNT, port=int(url.rsplit(":")[-1]), open_browser=False)

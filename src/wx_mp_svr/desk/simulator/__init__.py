@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, abort, redirect, request, send_from_directory
+from flask import Flask, Response, abort, redirect, request
 from werkzeug.serving import make_server
 
 from ...clock import FastClock
@@ -30,7 +30,13 @@ from .views import as_curl, as_pytest
 
 _STATIC = Path(__file__).parent / "static"
 # Not guessed: Windows' registry may call .js text/plain, and then the browser runs none of it.
-_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".json": "application/json",
+}
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -217,13 +223,18 @@ def _serve_return(app: Flask, keeping: Keeping) -> None:
 
 
 def _serve_page(app: Flask) -> None:
+    names = {path.name for path in _STATIC.iterdir()}
+
     @app.get("/<key>/")
     def page(key: str) -> Response:
         return static(key, "index.html")
 
     @app.get("/<key>/static/<name>")
     def static(key: str, name: str) -> Response:
-        return send_from_directory(_STATIC, name, mimetype=_TYPES.get(Path(name).suffix))
+        if name not in names:
+            abort(404)
+        # Read whole: a file that is sent stays open where werkzeug's server loses the browser in the middle.
+        return Response((_STATIC / name).read_bytes(), content_type=_TYPES[Path(name).suffix])
 
 
 def _serve_talk(app: Flask, talk: Talk, target: Any, found: tuple[str, str] | None) -> None:
