@@ -1,6 +1,7 @@
 """Servers that several tests share, started once."""
 
 import logging
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +13,9 @@ import pytest
 import servers
 from wechat import WeChat
 from xdist.scheduler import LoadFileScheduling
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that tests start and end by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MODES = ("plain", "compatible", "safe")
 FRONTS = ("demo", "gunicorn", "nginx")

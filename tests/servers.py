@@ -334,6 +334,16 @@ def running(command: Sequence[str], env: Mapping[str, str], directory: Path) -> 
                 process.wait(STOP_SECONDS)
 
 
+@contextmanager
+def printing(code: str, env: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A program that says on standard output how far it is. It does not outlive a test that fails."""
+    with subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def answering(url: str, process: subprocess.Popen[bytes], directory: Path) -> Running:
     """Wait until *url* answers; fail with the server's own words when it does not."""
     server = Running(url, directory / "log.txt")

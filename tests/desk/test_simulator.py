@@ -226,8 +226,7 @@ def test_serve_tells_its_url_and_ends_on_ctrl_c(tmp_path):
         "serve('http://127.0.0.1:9/', token='abc', port=0, open_browser=False, on_ready=lambda u: print(u, flush=True))"
     )
     env = servers.environment(tmp_path, {})
-    process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True)
-    with process:
+    with servers.printing(code, env) as process:
         url = process.stdout.readline().strip()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", url)
         with urllib.request.urlopen(url) as answer:
@@ -1382,12 +1381,9 @@ def test_a_dead_simulator_is_said_when_somebody_types(chromium, tmp_path):
     )
     env = {**servers.environment(tmp_path, {}), "RUNTIME_DIRECTORY": str(tmp_path)}
 
-    def start():
-        return subprocess.Popen([sys.executable, "-c", code], env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
-
     context = chromium.new_context(locale="zh-CN")
     try:
-        with start() as process:
+        with servers.printing(code, env) as process:
             page = context.new_page()
             page.set_default_timeout(10000)
             page.goto(process.stdout.readline().strip())
@@ -1395,17 +1391,17 @@ def test_a_dead_simulator_is_said_when_somebody_types(chromium, tmp_path):
             say(page, "还在吗")
             page.wait_for_selector("#log .bot .bubble:text-is('还在吗')")
             process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 0
         page.wait_for_selector("#offline", state="visible")
         page.press("#input", "a")
         page.wait_for_selector("#toast:has-text('模拟器没有在运行')")
         say(page, "这句留着")
         until(lambda: page.input_value("#input") == "这句留着")
-        with start() as process:
+        with servers.printing(code, env) as process:
             url = process.stdout.readline().strip()
             page.wait_for_url(url)
             page.wait_for_selector("#log .bot .bubble:text-is('还在吗')")
             assert page.is_hidden("#offline")
-            process.send_signal(signal.SIGINT)
     finally:
         context.close()
 
