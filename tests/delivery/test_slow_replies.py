@@ -20,7 +20,6 @@ from wx_mp_svr.store.memory import MemoryStore
 from wx_mp_svr.testing import FAULT_NOTICE
 
 ACCOUNT = {"appid": "wx0123456789abcdef", "token": "SlowToken1", "aes_key": "k" * 43, "store": "memory:"}
-SCALE = 0.1
 
 
 class Bot:
@@ -253,7 +252,7 @@ def test_without_a_slow_text_the_last_try_is_acknowledged_and_on_late_reply_gets
 
     Beside another one that is held, or was hung up on.
     """
-    clock = {"time_scale": SCALE} if beside else {}  # for two at once, time must not jump
+    clock = {"time_scale": 0.3} if beside else {}  # for two at once, time must not jump
     bot = Bot(sleeper, slow_text=None, **clock, **settings)
     with ThreadPoolExecutor(1) as pool:
         if beside:
@@ -530,28 +529,36 @@ def test_up_to_2047_bytes_are_one_reply(size, pages):
 
 
 def test_over_max_held_a_slow_message_gets_the_slow_text_after_a_second():
-    bot = Bot(sleeper, time_scale=SCALE, max_held=2)
+    gate = threading.Event()
+
+    def handler(req, bot):
+        return req.content if req.content == "quick" or gate.wait(60) else None
+
+    bot = Bot(handler, time_scale=1, max_held=2)
     with ThreadPoolExecutor(3) as pool:
-        held = [pool.submit(bot.wechat.send_text, "4", openid=f"o{n}") for n in range(2)]
+        held = [pool.submit(bot.wechat.send_text, "held", openid=f"o{n}") for n in range(2)]
         bot.until(lambda: bot.server.stats()["held"] == 2)
-        over = bot.wechat.send_text("3", openid="o3")
+        over = bot.wechat.send_text("over", openid="o3")
         assert statuses(over) == [200]
         assert over.content.startswith(bot.server.settings.slow_text)
         assert over.elapsed < 2.5
-        assert bot.wechat.send_text("0", openid="o4").content == "过了0秒"  # quick ones go on as ever
-        assert [future.result().content for future in held] == ["过了4秒"] * 2
-    assert bot.wechat.tap(over, openid="o3").content == "过了3秒"
+        assert bot.wechat.send_text("quick", openid="o4").content == "quick"  # as ever
+        gate.set()
+        assert [future.result().content for future in held] == ["held"] * 2
+    assert bot.wechat.tap(over, openid="o3").content == "over"
 
 
 def test_the_busy_text_comes_only_when_the_queue_is_full(caplog):
-    bot = Bot(sleeper, time_scale=SCALE, max_jobs=1, max_queued=1)
+    gate = threading.Event()
+    bot = Bot(lambda req, bot: gate.wait(60) and req.content, time_scale=1, max_jobs=1, max_queued=1)
     with ThreadPoolExecutor(2) as pool:
-        running = pool.submit(bot.wechat.send_text, "2", openid="o1")
-        bot.until(lambda: bot.ran == ["2"])
-        queued = pool.submit(bot.wechat.send_text, "0.5", openid="o2")
+        running = pool.submit(bot.wechat.send_text, "running", openid="o1")
+        bot.until(lambda: bot.ran == ["running"])
+        queued = pool.submit(bot.wechat.send_text, "queued", openid="o2")
         bot.until(lambda: bot.server.stats()["queued"] == 1)
-        assert bot.wechat.send_text("0", openid="o3").content == bot.server.settings.busy_text
-        assert (running.result().content, queued.result().content) == ("过了2秒", "过了0.5秒")
+        assert bot.wechat.send_text("over", openid="o3").content == bot.server.settings.busy_text
+        gate.set()
+        assert (running.result().content, queued.result().content) == ("running", "queued")
     assert "max_jobs" in caplog.text
 
 
@@ -795,7 +802,7 @@ def test_async_handlers_share_one_loop_and_take_no_thread():
     class Async(WxMpServer):
         async def on_message(self, req):
             loops.add(id(asyncio.get_running_loop()))
-            await asyncio.sleep(6 * SCALE)
+            await asyncio.sleep(0.6)
             return f"回复{req.content}"
 
     server = Async(**ACCOUNT)
@@ -923,10 +930,8 @@ def test_a_tap_is_an_ordinary_text_where_it_is_not_ours(words, menu_id):
 
 
 def test_a_bot_that_hangs_for_ever_never_shows_the_fault_notice():
-    gate = threading.Event()
-    bot = Bot(lambda req, bot: gate.wait(60) and None, time_scale=0.1)
-    slow = bot.wechat.send_text("x")
+    bot = Bot(sleeper)
+    slow = bot.wechat.send_text("100000")
     assert FAULT_NOTICE not in slow.content
     again = bot.wechat.tap(slow)
     assert again.content.startswith(bot.server.settings.slow_text)
-    gate.set()
