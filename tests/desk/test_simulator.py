@@ -685,7 +685,7 @@ def test_a_delayed_request_counts_among_the_five_seconds():
     page = Page(bot())
     page.post("state", {"faults": {"delay": 6}})
     assert page.text()["reply"]["type"] == "fault"
-    page.post("state", {"faults": {"delay": 1}})
+    page.post("state", {"faults": {"delay": 1}, "scale": 0.5})
     assert 1 <= page.text()["tries"][0]["elapsed"] < 5
 
 
@@ -1290,7 +1290,7 @@ def test_what_a_user_does_not_see_is_said_where_it_happened(visit):
 
 def test_three_dots_wait_for_a_slow_answer(visit):
     release = threading.Event()
-    page = visit(bot(lambda req: release.wait(10) and "好"))
+    page = visit(bot(lambda req: release.wait(10) and "好", time_scale=1.0))
     say(page, "慢慢来")
     page.wait_for_selector("#log .dots .waiting")
     page.wait_for_selector("#detail .headline.running")

@@ -31,7 +31,7 @@ ACCOUNT = {
     "appid": "wx0a1b2c3d4e5f6a7b",
     "aes_key": "testingTESTINGtestingTESTINGtesting01234567",
 }
-SCALE = 0.1
+SCALE = 0.2
 DEADLINE = 5  # in WeChat's seconds
 
 
