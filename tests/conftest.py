@@ -1,5 +1,6 @@
 """Servers that several tests share, started once."""
 
+import gc
 import logging
 import signal
 import threading
@@ -19,6 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MODES = ("plain", "compatible", "safe")
 FRONTS = ("demo", "gunicorn", "nginx")
+FULL_COLLECTION = 20  # after so many of the younger ones
 ARGS = [
     "--headless=new",
     "--no-sandbox",
@@ -126,6 +128,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long."""
     rank = {name: number for number, name in enumerate(FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(FIRST)))
+
+
+def pytest_collection_finish() -> None:
+    """Let no full collection of garbage fall into a test: with thousands of them in memory it takes up to two seconds."""
+    gc.collect()
+    gc.freeze()
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, 1_000_000)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """But between two of them, when there is enough."""
+    if gc.get_count()[2] > FULL_COLLECTION:
+        gc.collect()
 
 
 class ByFile(LoadFileScheduling):
