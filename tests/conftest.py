@@ -140,8 +140,12 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown() -> None:
-    """But between two of them, when there is enough."""
+    """But between two of them, when there is enough.
+
+    What is young in two steps: at once, a connection may come after the socket that it closes, and Python warns of that.
+    """
     if gc.get_count()[2] > FULL_COLLECTION:
+        gc.collect(1)
         gc.collect()
 
 
