@@ -260,6 +260,7 @@ def test_a_claim_of_before_counts(fault, who):
     machine = Machine()
 
     def scene():
+        machine.wait(30)  # nothing has happened for a while
         assert machine.one.add("a", "P1", 600)
         machine.wait(14)
         machine.fault = fault

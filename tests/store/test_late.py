@@ -45,8 +45,10 @@ def test_of_many_that_are_added_at_once_the_last_decides(path, kind):
     assert store.add_all([("a", 1, 60), ("b", 2, 60)])
     assert not store.add_all([("c", 3, 60), ("a", 9, 60)])
     assert store.add_all([("a", 9, 60), ("d", 4, 60)])
+    assert store.add_all([("e", 5, 60)])
+    assert not store.add_all([("f", 6, 60), ("g", 7, 60), ("a", 9, 60)])
     assert not store.add_all([])
-    assert {key: value for key, value, _ in store.items()} == {"a": 1, "b": 2, "c": 3, "d": 4}
+    assert {key: value for key, value, _ in store.items()} == dict(zip("abcdefg", range(1, 8), strict=True))
     assert all(59 < left <= 60 for _, _, left in store.items())
 
 
