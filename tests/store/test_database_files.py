@@ -66,6 +66,18 @@ def test_b136_ours_and_too_open_is_tightened(tmp_path, caplog):
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
+def test_b136_where_the_file_system_knows_no_modes_others_may_read_along_and_it_is_warned_of(
+    mode, tmp_path, caplog, monkeypatch
+):
+    """As on a USB stick: there chmod changes nothing."""
+    (tmp_path / "bot.db").touch()
+    (tmp_path / "bot.db").chmod(mode)
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)
+    SQLiteStore(tmp_path / "bot.db").set("k", "v", 60)
+    assert f"others may read {tmp_path / 'bot.db'}, and its file system knows no modes" in caplog.text
+
+
 @pytest.mark.parametrize("beside", ["", "-wal", "-shm"])
 def test_b136_another_users_file_is_a_config_error(beside, tmp_path):
     """Made beforehand with mode 0666, to read along or to plant answers."""
