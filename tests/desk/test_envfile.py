@@ -50,6 +50,8 @@ ODD = [
     ("A=$b", "sh 会读成别的值"),
     ("A=a;b", "sh 会读成别的值"),
     (r"A=a\\;b", "sh 会读成别的值"),  # the backslash escapes the other one
+    (r"A=\';\'", "sh 会读成别的值"),  # these quote nothing
+    (r'A="a\"";"b\""', "sh 会读成别的值"),  # the second one does not end it
     ("A=a\\\nb\nB=it's", "第 3 行：引号没有成对"),
 ]
 

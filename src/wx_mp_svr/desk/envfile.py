@@ -93,6 +93,7 @@ def _by_shell(found: Assignment) -> str:
         same = shlex.split(found.raw.replace("\\\n", ""), comments=True) == [f"{found.name}={found.value}"]
     except ValueError:
         return "引号没有成对"
-    if not same or re.search(r"[$`]|(?<!\\)(?:\\\\)*[;&|<>()]", re.sub(r"'[^']*'|\"[^\"$`]*\"", "", found.raw)):
+    bare = re.sub(r"\\.|'[^']*'|\"(?:\\.|[^\"\\$`])*\"", "", found.raw, flags=re.DOTALL)  # neither escaped nor quoted
+    if not same or re.search(r"[$`;&|<>()]", bare):
         return "sh 会读成别的值：给值加上单引号"
     return ""
