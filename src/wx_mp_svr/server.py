@@ -402,8 +402,9 @@ class WxMpServer(Hooks):
 
         copy = self.with_clock(FastClock(1 / (time_scale or 1.0), jumps=time_scale is None), **settings)
         copy._testing, copy._failures = True, [] if raise_errors else None
-        account = {name: getattr(self.settings, name) for name in ("token", "appid", "aes_key", "mode", "path")}
-        return FakeWeChat(copy, clock=copy.clock, failures=copy._failures, **account)
+        account = {name: getattr(copy.settings, name) for name in ("token", "appid", "aes_key", "mode")}
+        path = self.settings.path  # where the app has its route, which is one for all copies
+        return FakeWeChat(copy, clock=copy.clock, failures=copy._failures, path=path, **account)
 
     def with_clock(self, clock: Clock, **settings: Any) -> "WxMpServer":
         """Return a copy of this server that lives by another clock: with its handlers and its app, and a memory of its own.

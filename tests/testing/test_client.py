@@ -335,6 +335,21 @@ def test_reading_leaves_out_what_the_bot_says_by_itself():
         assert wechat.read(result).replace("\n", "") == PAGED.replace("\n", "")
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"token": "AnotherToken"},
+        {"path": "/another"},
+        {"mode": "plain"},
+        {"mode": "compatible"},
+        {"appid": "wx1111111111111111", "aes_key": "n" * 43},
+    ],
+)
+def test_a_copy_with_another_account_is_pushed_to_as_that_account(settings):
+    server = WxMpServer(token=TOKEN, appid="wx0000000000000001", aes_key="o" * 43, on_message=lambda req: req.content)
+    assert server.test_client(**settings).send_text("在吗").content == "在吗"
+
+
 def test_who_reads_what_another_user_got_taps_as_that_user():
     taps = []
 
