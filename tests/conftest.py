@@ -140,9 +140,10 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown() -> None:
-    """But between two of them, when there is enough.
+    """Collect all garbage between two tests, when there may be much.
 
-    What is young in two steps: at once, a connection may come after the socket that it closes, and Python warns of that.
+    The younger generations first: collected together, a socket may come before the connection that would close it, and
+    Python warns of an open socket.
     """
     if gc.get_count()[2] > FULL_COLLECTION:
         gc.collect(1)

@@ -61,7 +61,7 @@ def serve(app: Flask, settings: Settings, *, host: str | None, port: int | None,
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if not debug and importlib.util.find_spec("waitress"):
         waitress, threads = importlib.import_module("waitress"), settings.max_held + 16
-        # It counts threads that are just starting as busy, and has no cure. That tries wait for one is the house's to say.
+        # Its warning counts threads that are just starting as busy, and has no cure; `delivery.house` warns of late tries.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         # Room beside the connections that nginx keeps open: by itself waitress would take 100 and no more.
         # Not waitress.serve, which adds a handler of its own to the root logger: each line would be there twice.

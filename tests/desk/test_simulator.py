@@ -1380,7 +1380,6 @@ def test_a_dead_simulator_is_said_when_somebody_types(chromium, tmp_path):
         f"serve(bot, token='abc', port={port}, open_browser=False, on_ready=lambda u: print(u, flush=True))"
     )
     env = {**servers.environment(tmp_path, {}), "RUNTIME_DIRECTORY": str(tmp_path)}
-
     context = chromium.new_context(locale="zh-CN")
     try:
         with servers.printing(code, env) as process:

@@ -223,7 +223,7 @@ def _serve_return(app: Flask, keeping: Keeping) -> None:
 
 
 def _serve_page(app: Flask) -> None:
-    names = {path.name for path in _STATIC.iterdir()}
+    names = {path.name for path in _STATIC.iterdir() if path.suffix in _TYPES}
 
     @app.get("/<key>/")
     def page(key: str) -> Response:
