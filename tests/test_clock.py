@@ -195,3 +195,20 @@ def test_the_real_clock_counts_nobody():
     with clock.foreground():
         assert clock.now() <= time.monotonic()
         assert clock.wall() <= time.time()
+
+
+def test_a_wait_ends_in_time_although_time_has_jumped_since_it_began():
+    """Beside one who sleeps, and then really works."""
+    clock, ends = FastClock(jumps=True), []
+
+    def works():
+        clock.sleep(3)
+        time.sleep(0.5)
+
+    with clock.foreground():
+        for wait in (3.2, 3.3):
+            clock.start(lambda wait=wait: ends.append((clock.signal().wait(wait), wait, clock.now())), "waits")
+        clock.start(works, "works")
+        clock.sleep(10)
+    assert [(done, wait) for done, wait, _ in ends] == [(False, 3.2), (False, 3.3)]
+    assert all(wait <= now < wait + 0.15 for _, wait, now in ends), ends

@@ -6,6 +6,7 @@ Knows nothing of pushes, nor of stores, whose own I/O timeouts are real.
 
 import heapq
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -214,24 +215,42 @@ class FastClock(Clock):
         if signal.rests:
             signal.rests = False
             self._working += signal.counts
+            self._look_at_next()
 
     def _jump(self) -> None:
-        while self._resting and not self._resting[0][2].rests:
-            heapq.heappop(self._resting)
+        self._look_at_next()
         if self._jumps and self._working == 0 and self._foreground and self._resting:
             deadline, _, signal = heapq.heappop(self._resting)
             self._ahead += max(0.0, deadline - self._now())
             self.rise(signal)
             signal.let_go()
 
+    def _look_at_next(self) -> None:
+        """Have the one whose deadline is next wait anew if time has jumped since it began to: it would come too late."""
+        while self._resting and not self._resting[0][2].rests:
+            heapq.heappop(self._resting)
+        if self._resting and self._resting[0][2].ahead != self._ahead:
+            self._resting[0][2].let_go()
+
+    def left(self, signal: "_FastSignal", deadline: float) -> float | None:
+        """Return for how many real seconds somebody has to wait, None when it is over."""
+        with self._lock:
+            signal.ahead = self._ahead
+            seconds = deadline - self._now()
+            if signal.rests and seconds > 0:
+                return seconds / self.rate
+            self.rise(signal)
+            return None
+
 
 class _FastSignal(Signal):
-    __slots__ = ("_clock", "_set", "counts", "rests")
+    __slots__ = ("_clock", "_set", "ahead", "counts", "rests")
 
     def __init__(self, clock: FastClock) -> None:
         super().__init__()
         self._clock = clock
         self._set = False
+        self.ahead = 0.0  # by how much the clock had jumped when the wait began
         self.rests = False
         self.counts = False
 
@@ -245,25 +264,27 @@ class _FastSignal(Signal):
         super().set()
 
     def wait(self, timeout: float) -> bool:
-        clock = self._clock
-        with clock._lock:
-            if self._set:
-                return True
-            self._gate.acquire(blocking=False)  # a jump came when the last wait was over already
-            clock.rest(self, clock.now() + max(0.0, timeout))
-        super().wait(timeout / clock.rate)
-        return self._risen()
+        deadline = self._rest(timeout)
+        while (seconds := self._clock.left(self, deadline)) is not None:
+            super().wait(seconds)
+        return self._set
 
     async def wait_async(self, timeout: float) -> bool:
+        deadline = self._rest(timeout, counts=True)
+        try:
+            while (seconds := self._clock.left(self, deadline)) is not None:
+                await super().wait_async(seconds)
+        except BaseException:  # cancelled: whoever waited goes on at once
+            self._clock.left(self, -math.inf)
+            raise
+        return self._set
+
+    def _rest(self, timeout: float, *, counts: bool | None = None) -> float:
         clock = self._clock
         with clock._lock:
-            if self._set:
-                return True
-            clock.rest(self, clock.now() + max(0.0, timeout), counts=True)
-        await super().wait_async(timeout / clock.rate)
-        return self._risen()
-
-    def _risen(self) -> bool:
-        with self._clock._lock:
-            self._clock.rise(self)
-            return self._set
+            deadline = clock.now() + max(0.0, timeout)
+            if not self._set:
+                self._gate.acquire(blocking=False)  # a jump came when the last wait was over already
+                self.ahead = clock._ahead
+                clock.rest(self, deadline, counts=counts)
+        return deadline
