@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "store.secure": {"errors", "store.locks"},
     "store.sqlite": {"errors", "forking", "store.secure", "store.values"},
     "store.redis": {"errors", "store.values"},
-    "store": {"errors", "store.memory", "store.sqlite", "store.redis"},
+    "store": {"clock", "errors", "store.memory", "store.sqlite", "store.redis"},
     "store.alive": {"clock", "forking", "store", "store.locks"},
     "store.spare": {"store.memory", "store.sqlite"},
     "store.late": {"forking", "store"},

@@ -421,7 +421,7 @@ class WxMpServer(Hooks):
             copy._runner = None  # a task queue's workers would not find what is in our memory
         changed = dataclasses.replace(self.settings, **{"store": "memory:", **settings})
         copy._store = None
-        copy._assemble(changed, _store_of(changed, self.app), clock)
+        copy._assemble(changed, _store_of(changed, self.app, clock), clock)
         return copy
 
     def _mounted(self) -> None:
@@ -463,12 +463,12 @@ def _envelope_of(settings: config.Settings) -> Envelope:
     return Envelope(settings.token, settings.mode, tuple(ReusedCipher(key, settings.appid) for key in keys))
 
 
-def _store_of(settings: config.Settings, app: Flask) -> Store:
+def _store_of(settings: config.Settings, app: Flask, clock: Clock = REAL) -> Store:
     if not isinstance(settings.store, str):
         return settings.store  # type: ignore[no-any-return]  # the user's own
     # systemd's StateDirectory= comes first, since the instance folder of an installed package may be read-only.
     folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0] or app.instance_path
-    store = open_store(settings.store) if settings.store else open_default_store(Path(folder))
+    store = open_store(settings.store, clock) if settings.store else open_default_store(Path(folder))
     try_store(store)
     return store
 

@@ -350,6 +350,43 @@ def test_a_copy_with_another_account_is_pushed_to_as_that_account(settings):
     assert server.test_client(**settings).send_text("在吗").content == "在吗"
 
 
+DAY = 24 * 3600
+
+
+def test_days_pass_in_a_copys_memory_as_they_do_for_its_handlers():
+    """A session is kept for a week, an answer for a day."""
+
+    def answer(req):
+        if req.content == "慢":
+            wechat.sleep(20)
+            return "想好了"
+        req.session["n"] = req.session.get("n", 0) + 1
+        return str(req.session["n"])
+
+    server = WxMpServer(token=TOKEN, store="memory:", on_message=answer)
+    wechat = server.test_client()
+    slow = wechat.send_text("慢")
+    assert [wechat.send_text("x").content[:1] for _ in range(2)] == ["1", "2"]
+    wechat.sleep(0.9 * DAY)
+    assert wechat.tap(slow).content == "想好了"
+    wechat.sleep(2 * DAY)
+    assert wechat.tap(slow).content == wechat.server.settings.expired_text
+    assert wechat.session == {"n": 2}
+    wechat.sleep(8 * DAY)
+    assert wechat.session == {}
+
+
+def test_what_a_handler_holds_is_seen_when_it_has_ended_and_without_waiting():
+    def answer(req):
+        req.session["n"] = 1
+        wechat.sleep(20)
+
+    wechat = WxMpServer(token=TOKEN, store="memory:", on_message=answer).test_client()
+    wechat.send_text("x")
+    assert wechat.session == {"n": 1}
+    assert wechat.clock.now() > 20
+
+
 def test_who_reads_what_another_user_got_taps_as_that_user():
     taps = []
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..clock import REAL, Clock
 from ..errors import ConfigError, StoreError, UnfitStoreError
 
 log = logging.getLogger("wx_mp_svr")
@@ -49,11 +50,12 @@ def digest(*parts: str) -> str:
     return hashlib.blake2b(repr([*parts]).encode(), digest_size=16).hexdigest()
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, clock: Clock = REAL) -> Store:
     """Open a store by its URL; nothing is connected to before the first use.
 
     Args:
         url: ``memory:``, ``sqlite:PATH`` or ``redis://host:port/database`` (also ``rediss://`` and ``unix://``).
+        clock: For what is over in memory; the others are shared, and go by the machine's.
 
     Raises:
         ConfigError: The URL is of no such form, or redis-py is not installed.
@@ -63,7 +65,7 @@ def open_store(url: str) -> Store:
         from .memory import MemoryStore
 
         log.info("pushes are remembered in memory:, and not across workers and restarts")
-        return MemoryStore()
+        return MemoryStore(clock=clock.now)
     if scheme == "sqlite" and rest.strip("/"):
         from .sqlite import SQLiteStore
 

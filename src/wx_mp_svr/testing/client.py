@@ -107,7 +107,7 @@ class FakeWeChat:
     @property
     def session(self) -> dict[str, Any]:
         """What the bot remembers of this user (of `WxMpServer.test_client`)."""
-        with self.server.session_of(self.account, self.openid) as session:
+        with self.clock.foreground(), self.server.session_of(self.account, self.openid) as session:
             return dict(session)
 
     # -- what a user does --------------------------------------------------------------------------------------------
