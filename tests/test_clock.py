@@ -198,17 +198,21 @@ def test_the_real_clock_counts_nobody():
 
 
 def test_a_wait_ends_in_time_although_time_has_jumped_since_it_began():
-    """Beside one who sleeps, and then really works."""
-    clock, ends = FastClock(jumps=True), []
+    """Beside one who sleeps, and then really works until they have ended."""
+    clock, ends, ended = FastClock(0.1, jumps=True), [], threading.Semaphore(0)  # what the machine takes counts a tenth
+
+    def waits(seconds):
+        ends.append((clock.signal().wait(seconds), seconds, clock.now()))
+        ended.release()
 
     def works():
         clock.sleep(3)
-        time.sleep(0.5)
+        assert ended.acquire(timeout=40) and ended.acquire(timeout=40)
 
     with clock.foreground():
-        for wait in (3.2, 3.3):
-            clock.start(lambda wait=wait: ends.append((clock.signal().wait(wait), wait, clock.now())), "waits")
+        for seconds in (3.02, 3.03):
+            clock.start(lambda seconds=seconds: waits(seconds), "waits")
         clock.start(works, "works")
         clock.sleep(10)
-    assert [(done, wait) for done, wait, _ in ends] == [(False, 3.2), (False, 3.3)]
-    assert all(wait <= now < wait + 0.15 for _, wait, now in ends), ends
+    assert [(done, seconds) for done, seconds, _ in ends] == [(False, 3.02), (False, 3.03)]
+    assert all(seconds <= now < seconds + 0.15 for _, seconds, now in ends), ends
