@@ -6,7 +6,6 @@ Knows nothing of pushes, nor of stores, whose own I/O timeouts are real.
 
 import heapq
 import itertools
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -204,7 +203,7 @@ class FastClock(Clock):
     def rest(self, signal: "_FastSignal", deadline: float, *, counts: bool | None = None) -> None:
         """Note that somebody begins to wait. Called with the lock held."""
         signal.counts = getattr(self._mine, "counts", False) if counts is None else counts
-        signal.rests = True
+        signal.rests, signal.ahead = True, self._ahead
         heapq.heappush(self._resting, (deadline, next(self._order), signal))
         if signal.counts:
             self._working -= 1
@@ -233,7 +232,7 @@ class FastClock(Clock):
             self._resting[0][2].let_go()
 
     def left(self, signal: "_FastSignal", deadline: float) -> float | None:
-        """Return for how many real seconds somebody has to wait, None when it is over."""
+        """Return how many real seconds of a wait are left, as far as the clock has jumped by now; None once it is over."""
         with self._lock:
             signal.ahead = self._ahead
             seconds = deadline - self._now()
@@ -250,7 +249,7 @@ class _FastSignal(Signal):
         super().__init__()
         self._clock = clock
         self._set = False
-        self.ahead = 0.0  # by how much the clock had jumped when the wait began
+        self.ahead = 0.0  # by how much the clock had jumped when what is left was last worked out
         self.rests = False
         self.counts = False
 
@@ -275,7 +274,8 @@ class _FastSignal(Signal):
             while (seconds := self._clock.left(self, deadline)) is not None:
                 await super().wait_async(seconds)
         except BaseException:  # cancelled: whoever waited goes on at once
-            self._clock.left(self, -math.inf)
+            with self._clock._lock:
+                self._clock.rise(self)
             raise
         return self._set
 
@@ -285,6 +285,5 @@ class _FastSignal(Signal):
             deadline = clock.now() + max(0.0, timeout)
             if not self._set:
                 self._gate.acquire(blocking=False)  # a jump came when the last wait was over already
-                self.ahead = clock._ahead
                 clock.rest(self, deadline, counts=counts)
         return deadline
